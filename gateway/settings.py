@@ -1,0 +1,345 @@
+"""Typed settings: one TOML file, overlaid by `GATEWAY_SECTION__KEY` from the environment.
+
+Unknown keys are errors that name the key. Secrets come from the environment or from a file of their own,
+never from the TOML file. This is the only module that reads the environment.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+
+from gateway.errors import ConfigurationError
+
+ENVIRONMENT_PREFIX: Final = "GATEWAY_"
+#: these keys hold secrets: (section, key)
+_SECRETS: Final = frozenset({("signing", "key_password"), ("identity", "sender_password"), ("database", "password")})
+#: relative paths in these keys are read from the folder of the configuration file
+_PATHS: Final = frozenset(
+    {
+        ("signing", "key_file"),
+        ("signing", "certificate_file"),
+        ("signing", "key_password_file"),
+        ("identity", "sender_password_file"),
+        ("database", "password_file"),
+        ("trust", "folder"),
+    }
+)
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _empty_is_none(value: object) -> object:
+    return None if value == "" else value
+
+
+OptionalPath = Annotated[Path | None, BeforeValidator(_empty_is_none)]
+OptionalSecret = Annotated[SecretStr | None, BeforeValidator(_empty_is_none)]
+
+
+class DatabaseSettings(_Section):
+    #: SQLAlchemy URL; empty means a SQLite file `gateway.sqlite` beside the configuration file
+    url: str = ""
+    #: for PostgreSQL, instead of a password inside the URL
+    password: OptionalSecret = None
+    password_file: OptionalPath = None
+
+
+class IdentitySettings(_Section):
+    """Who we are on the gateway: requestInfo/sender and the participant code of the registers."""
+
+    sender_id: str = Field(min_length=1, max_length=100)
+    sender_password: OptionalSecret = None
+    sender_password_file: OptionalPath = None
+    requester: str = ""
+
+
+class SigningSettings(_Section):
+    key_file: Path
+    #: only for PEM keys that do not carry their certificate
+    certificate_file: OptionalPath = None
+    key_password: OptionalSecret = None
+    key_password_file: OptionalPath = None
+    key_info: Literal["key_identifier", "issuer_serial", "issuer_serial_and_certificate"] = "key_identifier"
+
+
+class TrustSettings(_Section):
+    """Anchors, intermediates, known peers and CRLs. `revocation` has no default: the operator writes it."""
+
+    folder: Path
+    revocation: Literal["require", "prefer", "off"]
+
+
+class ShepSettings(_Section):
+    """The gateway's side: where requests go, and how long an answer may take."""
+
+    sync_url: str = Field(pattern=r"^https?://")
+    connect_timeout_s: float = Field(default=5.0, gt=0, le=60)
+    reply_timeout_s: float = Field(default=60.0, gt=0, le=600)
+    max_reply_bytes: int = Field(default=2_000_000, ge=1_000)
+    #: BINs in certificates that may sign replies to us; empty: every trusted certificate but our own
+    signer_bins: tuple[str, ...] = ()
+
+
+class ServerSettings(_Section):
+    """Our own endpoints."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8080, ge=0, le=65535)
+    #: what clients see in `?wsdl`; empty means what the request's Host header says
+    public_url: str = ""
+    max_request_bytes: int = Field(default=2_000_000, ge=1_000)
+    drain_timeout_s: float = Field(default=25.0, gt=0, le=29)
+
+
+class BoundsSettings(_Section):
+    """What one XML document may cost; see gateway.xml.XmlBounds."""
+
+    max_elements: int = Field(default=20_000, ge=100)
+    max_attributes: int = Field(default=20_000, ge=100)
+    max_depth: int = Field(default=64, ge=16, le=250)
+
+
+class SystemsSettings(_Section):
+    #: folders of one's own, searched after the shipped `mappers/`; a folder of the same name replaces
+    paths: tuple[Path, ...] = ()
+
+
+class ServiceSettings(_Section):
+    """Who may ask one of our services. Empty means: whoever signs with a trusted certificate."""
+
+    senders: tuple[str, ...] = ()
+    bins: tuple[str, ...] = ()
+
+
+class PollingSettings(_Section):
+    interval_s: float = Field(default=60.0, ge=0.1)
+    batch: int = Field(default=100, ge=1, le=10_000)
+
+
+class LogSettings(_Section):
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class Settings(_Section):
+    """Everything the program can be told. Made by `load`."""
+
+    #: "sandbox" or "live"; a mix of both is refused
+    environment: Literal["sandbox", "live"]
+    database: DatabaseSettings = DatabaseSettings()
+    identity: IdentitySettings
+    signing: SigningSettings
+    trust: TrustSettings
+    shep: ShepSettings
+    server: ServerSettings = ServerSettings()
+    bounds: BoundsSettings = BoundsSettings()
+    systems: SystemsSettings = SystemsSettings()
+    services: Mapping[str, ServiceSettings] = Field(default_factory=dict)
+    polling: PollingSettings = PollingSettings()
+    log: LogSettings = LogSettings()
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedSettings:
+    """Settings with where each value came from: `sources["shep.sync_url"] == "file"|"environment"`."""
+
+    settings: Settings
+    file: Path
+    sources: Mapping[str, str]
+
+
+def load(file: Path, environment: Mapping[str, str] | None = None) -> LoadedSettings:
+    """Read the file and the environment. Raises ConfigurationError naming file and key."""
+    values = _read_toml(file)
+    sources = {key: "file" for key in _flatten(values)}
+    _refuse_secrets(values, file)
+    for dotted, text in _overlay(os.environ if environment is None else environment):
+        _put(values, dotted, text)
+        sources[".".join(dotted)] = "environment"
+    _anchor_paths(values, file.resolve().parent)
+    try:
+        settings = Settings.model_validate(values)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        key = ".".join(str(part) for part in first["loc"])
+        why = "this key is not known; see docs/reference/configuration.md"
+        if first["type"] == "missing":
+            why = "this key is missing; write it into the file or set it in the environment"
+        elif first["type"] != "extra_forbidden":
+            why = first["msg"]
+        raise ConfigurationError(why, file=str(file), key=key) from None
+    _refuse_mixes(settings, file)
+    return LoadedSettings(settings, file, sources)
+
+
+def secret(value: SecretStr | None, value_file: Path | None, *, key: str) -> str | None:
+    """The secret itself, from its value or its file (one trailing line break is not part of it)."""
+    if value is not None:
+        return value.get_secret_value()
+    if value_file is None:
+        return None
+    try:
+        return value_file.read_text(encoding="utf-8").removesuffix("\n").removesuffix("\r")
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot read the secret: {error.strerror}; check the file and its owner", file=str(value_file), key=key
+        ) from None
+
+
+def database_url(loaded: LoadedSettings) -> str:
+    """URL of the database; SQLite beside the file when none is configured."""
+    return loaded.settings.database.url or f"sqlite:///{loaded.file.resolve().parent / 'gateway.sqlite'}"
+
+
+def database_password(loaded: LoadedSettings) -> str | None:
+    """What replaces the password inside the URL, or None."""
+    section = loaded.settings.database
+    return secret(section.password, section.password_file, key="database.password_file")
+
+
+def describe(loaded: LoadedSettings) -> list[tuple[str, str, str]]:
+    """Effective configuration as (key, value, source), secrets and URL passwords masked."""
+    rows = []
+    for key, value in _flatten(loaded.settings.model_dump()).items():
+        section, _, name = key.partition(".")
+        shown = str(value)
+        if (section, name) in _SECRETS:
+            shown = "not set" if value is None else "********"
+        elif key == "database.url":
+            shown = _mask_url_password(shown) or database_url(loaded)
+        rows.append((key, shown, loaded.sources.get(key, "default")))
+    return rows
+
+
+def required_variable(name: str | None, *, key: str) -> str:
+    """The variable that a command line names, as in `--password-env NAME`. Raises ConfigurationError."""
+    value = os.environ.get(name) if name else None
+    if not value:
+        raise ConfigurationError(f"the environment has no variable {name or '(none named)'}", key=key)
+    return value
+
+
+# ---------------------------------------------------------------- steps of load
+
+
+def _read_toml(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigurationError(
+            "there is no such file; give one with --config, or make one with `gateway pki init` and docs/tutorial",
+            file=str(file),
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"cannot be read: {error}", file=str(file)) from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"is not TOML: {error}", file=str(file)) from None
+
+
+def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        dotted = f"{prefix}{key}"
+        if isinstance(value, Mapping) and value:
+            flat.update(_flatten(value, f"{dotted}."))
+        else:
+            flat[dotted] = value
+    return flat
+
+
+def _refuse_secrets(values: Mapping[str, Any], file: Path) -> None:
+    for section, key in sorted(_SECRETS):
+        if isinstance(values.get(section), Mapping) and key in values[section]:
+            raise ConfigurationError(
+                f"a secret does not belong into the file; set {_variable(section, key)} or use {key}_file",
+                file=str(file),
+                key=f"{section}.{key}",
+            )
+
+
+def _variable(section: str, key: str) -> str:
+    return f"{ENVIRONMENT_PREFIX}{section}__{key}".upper()
+
+
+def _overlay(environment: Mapping[str, str]) -> list[tuple[tuple[str, ...], str]]:
+    found = []
+    for name, text in sorted(environment.items()):
+        if name.startswith(ENVIRONMENT_PREFIX):
+            parts = tuple(part.lower() for part in name[len(ENVIRONMENT_PREFIX) :].split("__"))
+            found.append((parts, text))
+    return found
+
+
+def _put(values: dict[str, Any], dotted: tuple[str, ...], text: str) -> None:
+    place = values
+    for part in dotted[:-1]:
+        inner = place.setdefault(part, {})
+        if not isinstance(inner, dict):
+            raise ConfigurationError("the environment names a section where the file has a value", key=".".join(dotted))
+        place = inner
+    place[dotted[-1]] = _list_or_text(text)
+
+
+def _list_or_text(text: str) -> object:
+    if not text.startswith("["):
+        return text
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
+
+
+def _anchor_paths(values: dict[str, Any], folder: Path) -> None:
+    for section, key in _PATHS:
+        inside = values.get(section)
+        if isinstance(inside, dict) and isinstance(inside.get(key), str) and inside[key]:
+            inside[key] = str(folder / inside[key])
+    systems = values.get("systems")
+    if isinstance(systems, dict) and isinstance(systems.get("paths"), list):
+        systems["paths"] = [str(folder / str(path)) for path in systems["paths"]]
+
+
+def _refuse_mixes(settings: Settings, file: Path) -> None:
+    """What can be told without opening a key: gateway.daemon looks at anchors and keys as well."""
+    if settings.environment != "live":
+        return
+    if settings.trust.revocation != "require":
+        raise ConfigurationError(
+            "environment = 'live' needs revocation = 'require'; unknown is not good",
+            file=str(file),
+            key="trust.revocation",
+        )
+    if _is_loopback(settings.shep.sync_url):
+        raise ConfigurationError(
+            "environment = 'live' does not ask a gateway on this machine: that is a sandbox",
+            file=str(file),
+            key="shep.sync_url",
+        )
+
+
+def _is_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def _mask_url_password(url: str) -> str:
+    scheme, separator, rest = url.partition("://")
+    credentials, at, host = rest.rpartition("@")
+    if not at:
+        return url
+    user, colon, _ = credentials.partition(":")
+    return f"{scheme}{separator}{user}{':********' if colon else ''}@{host}"
