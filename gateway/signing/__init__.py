@@ -1,0 +1,1 @@
+"""Signatures over messages: algorithms, certificates, keys, WS-Security and enveloped XML Signature."""

@@ -1,0 +1,48 @@
+"""XML names of signatures: XML Signature 1.1, WSS SOAP Message Security 1.1 and its X.509 Token Profile."""
+
+from __future__ import annotations
+
+from typing import Final
+
+SOAP_11: Final = "http://schemas.xmlsoap.org/soap/envelope/"
+SOAP_12: Final = "http://www.w3.org/2003/05/soap-envelope"
+DS: Final = "http://www.w3.org/2000/09/xmldsig#"
+WSSE: Final = "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-secext-1.0.xsd"
+WSU: Final = "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-utility-1.0.xsd"
+XML: Final = "http://www.w3.org/XML/1998/namespace"
+
+BASE64_BINARY: Final = "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-soap-message-security-1.0#Base64Binary"
+X509_V3: Final = "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-x509-token-profile-1.0#X509v3"
+
+C14N: Final = "http://www.w3.org/TR/2001/REC-xml-c14n-20010315"
+C14N_WITH_COMMENTS: Final = C14N + "#WithComments"
+EXC_C14N: Final = "http://www.w3.org/2001/10/xml-exc-c14n#"
+EXC_C14N_WITH_COMMENTS: Final = EXC_C14N + "WithComments"
+ENVELOPED: Final = DS + "enveloped-signature"
+
+DS_SIGNATURE: Final = f"{{{DS}}}Signature"
+DS_SIGNED_INFO: Final = f"{{{DS}}}SignedInfo"
+DS_SIGNATURE_VALUE: Final = f"{{{DS}}}SignatureValue"
+DS_KEY_INFO: Final = f"{{{DS}}}KeyInfo"
+DS_OBJECT: Final = f"{{{DS}}}Object"
+DS_CANONICALIZATION_METHOD: Final = f"{{{DS}}}CanonicalizationMethod"
+DS_SIGNATURE_METHOD: Final = f"{{{DS}}}SignatureMethod"
+DS_REFERENCE: Final = f"{{{DS}}}Reference"
+DS_TRANSFORMS: Final = f"{{{DS}}}Transforms"
+DS_TRANSFORM: Final = f"{{{DS}}}Transform"
+DS_DIGEST_METHOD: Final = f"{{{DS}}}DigestMethod"
+DS_DIGEST_VALUE: Final = f"{{{DS}}}DigestValue"
+DS_KEY_NAME: Final = f"{{{DS}}}KeyName"
+DS_KEY_VALUE: Final = f"{{{DS}}}KeyValue"
+DS_X509_DATA: Final = f"{{{DS}}}X509Data"
+DS_X509_CERTIFICATE: Final = f"{{{DS}}}X509Certificate"
+DS_X509_ISSUER_SERIAL: Final = f"{{{DS}}}X509IssuerSerial"
+DS_X509_ISSUER_NAME: Final = f"{{{DS}}}X509IssuerName"
+DS_X509_SERIAL_NUMBER: Final = f"{{{DS}}}X509SerialNumber"
+DS_X509_SUBJECT_NAME: Final = f"{{{DS}}}X509SubjectName"
+DS_X509_SKI: Final = f"{{{DS}}}X509SKI"
+WSSE_SECURITY: Final = f"{{{WSSE}}}Security"
+WSSE_TOKEN_REFERENCE: Final = f"{{{WSSE}}}SecurityTokenReference"
+WSSE_KEY_IDENTIFIER: Final = f"{{{WSSE}}}KeyIdentifier"
+WSU_ID: Final = f"{{{WSU}}}Id"
+EC_INCLUSIVE_NAMESPACES: Final = f"{{{EXC_C14N}}}InclusiveNamespaces"

@@ -1,0 +1,293 @@
+"""WS-Security over the soap:Body: sign (SHEP.md 5.1) and verify strictly (THREATS.md sections 1 and 3).
+
+Signing writes bytes: the canonical Body is embedded as it was digested and SignedInfo is a template that is already
+canonical, so nothing is serialised twice. Verifying reads one shape only and hands on the Body parsed anew from the
+canonical bytes that were digested: nothing else of the message can be reached from it, and a prefix that only an
+unsigned declaration gives a meaning (in `xsi:type`, say) has none.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from base64 import b64encode
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, Final
+
+from lxml import etree
+
+from gateway.errors import MalformedMessage, SignatureRefused
+from gateway.signing import names, steps
+from gateway.signing.algorithms import DIGESTS, SignatureAlgorithm
+from gateway.signing.certificate import Certificate
+from gateway.signing.checks import check_digest, check_key_family, check_signature_value
+from gateway.signing.key_info import (
+    NO_CERTIFICATES,
+    CertificateIndex,
+    KeyInfoForm,
+    key_info_bytes,
+    read_key_info,
+)
+from gateway.signing.keys import SigningKey
+from gateway.signing.signed_info import (
+    SignedInfo,
+    read_signature,
+    read_signed_info,
+    signature_bytes,
+    signed_info_template,
+)
+from gateway.signing.steps import Step, Trail
+from gateway.xml import DEFAULT_BOUNDS, XmlBounds, canonicalize, parse, parse_canonical
+
+_SOAP_NAMESPACES: Final = (names.SOAP_11, names.SOAP_12)
+_CANONICALIZATION_METHODS: Final = frozenset({names.EXC_C14N})
+#: attributes that may carry the id that the reference names
+_BODY_ID_ATTRIBUTES: Final = (names.WSU_ID, "Id")
+_ALL_IDS: Final = "//@*[local-name()='Id' or local-name()='id' or local-name()='ID' or local-name()='iD']"
+_ID_VALUES: Final[Callable[[etree._Element], Any]] = etree.XPath(_ALL_IDS, smart_strings=False)
+_ID_ATTRIBUTES: Final[Callable[[etree._Element], Any]] = etree.XPath(_ALL_IDS)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class VerifiedBody:
+    """The signed soap:Body of one message, and who signed it.
+
+    That the signature holds says nothing about trust: gateway.trust judges `certificate`.
+    """
+
+    #: the root of a document of its own, made of the digested bytes; the only thing of the message to be read
+    body: etree._Element
+    certificate: Certificate
+    #: name of the signature algorithm
+    algorithm: str
+    key_info_form: KeyInfoForm
+    #: digest of the canonical Body, as the signature carries it
+    digest: bytes
+    _trail: Trail = field(repr=False)
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        return self._trail.steps
+
+
+# ---------------------------------------------------------------- verifying
+
+
+def verify_envelope(
+    data: bytes | etree._Element,
+    *,
+    certificates: CertificateIndex = NO_CERTIFICATES,
+    bounds: XmlBounds = DEFAULT_BOUNDS,
+    trail: Trail | None = None,
+) -> VerifiedBody:
+    """Check the WS-Security signature of a message and hand on the signed Body.
+
+    `data`: the bytes received, or the root element that gateway.xml.parse made of them. `certificates` are those
+    that a message may name by issuer and serial. `trail` is filled with the steps, on failure too.
+
+    Accepted: Envelope (SOAP 1.1 or 1.2) with Header and Body; one Security in the Header with one ds:Signature, and
+    no other ds:Signature in the Header; one Reference, which names the Body's wsu:Id (or un-namespaced Id), with
+    exclusive canonicalisation as its only transform. Other header blocks and other children of Security (a
+    Timestamp) are let pass when no signature covers them, since nothing of them is read or handed on.
+
+    Raises SignatureRefused (`unsigned` when there is no Security header and no signature) and MalformedMessage (not
+    XML, over a bound, not an envelope).
+    """
+    trail = Trail() if trail is None else trail
+    step = steps.BOUNDS
+    try:
+        # 1 bounds
+        root = parse(data, bounds) if isinstance(data, bytes) else data
+        trail.held(steps.BOUNDS, "size, elements, attributes and depth are within the bounds, no DOCTYPE")
+        # 2 structure; 3 place of the signature
+        step = steps.STRUCTURE
+        header, body = _envelope_parts(root)
+        trail.held(steps.STRUCTURE, "the envelope is one Header and one Body and nothing else")
+        signature = _only_signature(header)
+        trail.held(steps.SIGNATURE_PLACE, "the only ds:Signature of the Header is a child of its only wsse:Security")
+        # 4 SignedInfo; 5 algorithms
+        step = steps.SIGNED_INFO
+        parts = read_signature(signature)
+        info = read_signed_info(parts.signed_info, _CANONICALIZATION_METHODS, bounds.max_canonical_bytes)
+        trail.held(
+            steps.SIGNED_INFO, "SignedInfo has the agreed shape, its canonical form has {} bytes", len(info.canonical)
+        )
+        trail.held(steps.ALGORITHMS, "signature {} with digest {} of one family", info.signature.name, info.digest.name)
+        # 6 the reference is the Body; 7 ids are unique
+        step = steps.REFERENCE
+        _check_reference(info, body)
+        trail.held(steps.REFERENCE, "the only Reference {} is the Id of the Body", info.reference_uri)
+        ids = _check_ids(root)
+        trail.held(steps.IDS, "{} ids in the message, each on one element", ids)
+        # 8 who; 9 with what key
+        step = steps.KEY_INFO
+        certificate, form = read_key_info(parts.key_info, certificates)
+        trail.held(steps.KEY_INFO, "the signer is named by {}", form)
+        check_key_family(info.signature, certificate)
+        trail.held(steps.CERTIFICATE, "certificate sha256 {} has a {} key", certificate.sha256, certificate.key_family)
+        # 10 the signature over SignedInfo; 11 the digest of the Body
+        check_signature_value(info, parts, certificate)
+        trail.held(steps.SIGNATURE_VALUE, "{} over SignedInfo holds", info.signature.name)
+        step = steps.DIGEST
+        canonical = canonicalize(
+            body, inclusive_prefixes=info.transforms[0].inclusive_prefixes, max_bytes=bounds.max_canonical_bytes
+        )
+        check_digest(info, canonical)
+        trail.held(
+            steps.DIGEST, "{} of the canonical Body ({} bytes) is the one signed", info.digest.name, len(canonical)
+        )
+        # what was digested is what is handed on
+        return VerifiedBody(
+            parse_canonical(canonical), certificate, info.signature.name, form, info.digest_value, trail
+        )
+    except (SignatureRefused, MalformedMessage) as error:
+        trail.failed(error, step)
+        raise
+
+
+def _envelope_parts(root: etree._Element) -> tuple[etree._Element, etree._Element]:
+    namespace, _, name = root.tag[1:].partition("}")
+    if name != "Envelope" or namespace not in _SOAP_NAMESPACES:
+        raise MalformedMessage("the document is not a SOAP envelope", code="not_an_envelope")
+    if root.getparent() is not None:
+        raise SignatureRefused("structure", "the envelope is not the root of its document", step=steps.STRUCTURE)
+    children = list(root)
+    tags = [child.tag for child in children]
+    body_tag = f"{{{namespace}}}Body"
+    if tags == [f"{{{namespace}}}Header", body_tag]:
+        return children[0], children[1]
+    if tags == [body_tag]:
+        raise _unsigned()
+    if body_tag not in tags:
+        raise MalformedMessage("the SOAP envelope has no Body", code="not_an_envelope")
+    raise SignatureRefused(
+        "structure", "an envelope must hold one Header, then one Body, and nothing else", step=steps.STRUCTURE
+    )
+
+
+def _unsigned() -> SignatureRefused:
+    return SignatureRefused(
+        "unsigned", "the message is not signed: it has no WS-Security signature", step=steps.SIGNATURE_PLACE
+    )
+
+
+def _only_signature(header: etree._Element) -> etree._Element:
+    everywhere = list(header.iter(names.DS_SIGNATURE))
+    securities = [block for block in header if block.tag == names.WSSE_SECURITY]
+    if not everywhere:
+        raise _unsigned()
+    if len(everywhere) > 1:
+        raise SignatureRefused(
+            "signature_count",
+            f"the header holds {len(everywhere)} signatures, exactly one is accepted",
+            step=steps.SIGNATURE_PLACE,
+        )
+    if len(securities) != 1 or everywhere[0].getparent() is not securities[0]:
+        raise SignatureRefused(
+            "signature_place",
+            "the signature is not a direct child of the only wsse:Security in the Header",
+            step=steps.SIGNATURE_PLACE,
+        )
+    return everywhere[0]
+
+
+def _check_reference(info: SignedInfo, body: etree._Element) -> None:
+    uri = info.reference_uri
+    if len(uri) < 2 or uri[0] != "#" or uri[1:] not in (body.get(name) for name in _BODY_ID_ATTRIBUTES):
+        raise SignatureRefused("not_the_body", "what is signed is not the Body of this message", step=steps.REFERENCE)
+    transforms = info.transforms
+    if len(transforms) != 1 or transforms[0].uri != names.EXC_C14N:
+        raise SignatureRefused(
+            "transform_refused",
+            "the Body must be signed with exclusive canonicalisation as the only transform",
+            step=steps.REFERENCE,
+        )
+
+
+def _check_ids(root: etree._Element) -> int:
+    """Every id of the message names one element; attributes called id in any case and namespace count.
+
+    One element may carry the same id twice (wsse:Id beside wsu:Id is seen, SHEP.md 5.1).
+    """
+    values = _ID_VALUES(root)
+    distinct = len(set(values))
+    if len(values) != distinct:
+        owners: dict[str, etree._Element] = {}
+        for value in _ID_ATTRIBUTES(root):
+            if owners.setdefault(str(value), value.getparent()) is not value.getparent():
+                raise SignatureRefused("duplicate_id", "two elements of the message carry the same id", step=steps.IDS)
+    return distinct
+
+
+# ---------------------------------------------------------------- signing
+
+_NCNAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,127}", re.ASCII)
+_NS_DS = b'<ds:SignedInfo xmlns:ds="' + names.DS.encode() + b'"'
+
+
+def sign_body(body: etree._Element, key: SigningKey, *, form: KeyInfoForm, body_id: str | None = None) -> bytes:
+    """A whole signed envelope around a soap:Body, which is not changed.
+
+    `body_id` is the wsu:Id to give it; without one a random `id-<uuid>` is used. Ids that the Body already carries
+    are replaced. Raises ValueError when `body` is not a soap:Body or `body_id` not a name, MalformedMessage
+    (`not_canonical`) when it cannot be canonicalised. Whatever is sent is verified by the caller first.
+    """
+    namespace, _, name = body.tag[1:].partition("}")
+    if name != "Body" or namespace not in _SOAP_NAMESPACES:
+        raise ValueError(f"sign_body takes a soap:Body, not {body.tag}")
+    if body_id is None:
+        body_id = f"id-{uuid.uuid4()}"
+    elif _NCNAME.fullmatch(body_id) is None:
+        raise ValueError("body_id must be an ASCII XML name of at most 128 characters")
+    algorithm = key.algorithm
+    canonical = _canonical_with_id(body, body_id)
+    before_uri, before_digest, after = _template(algorithm)
+    digest = b64encode(DIGESTS[algorithm.digest_uri].digest(canonical))
+    signed_info = b"".join((before_uri, b"#", body_id.encode(), before_digest, digest, after))
+    value = key.sign(_NS_DS + signed_info)
+    signature = signature_bytes(b"<ds:SignedInfo" + signed_info, value, key_info_bytes(key.certificate, form))
+    before, between, end = _ENVELOPES[namespace]
+    return b"".join((before, signature, between, canonical, end))
+
+
+@lru_cache(maxsize=16)
+def _template(algorithm: SignatureAlgorithm) -> tuple[bytes, bytes, bytes]:
+    return signed_info_template(names.EXC_C14N, algorithm, (names.EXC_C14N,))
+
+
+def _envelope(namespace: str) -> tuple[bytes, bytes, bytes]:
+    before = (
+        f'<soap:Envelope xmlns:soap="{namespace}"><soap:Header>'
+        f'<wsse:Security xmlns:wsse="{names.WSSE}" soap:mustUnderstand="1">'
+    )
+    return before.encode(), b"</wsse:Security></soap:Header>", b"</soap:Envelope>"
+
+
+_ENVELOPES: Final = {namespace: _envelope(namespace) for namespace in _SOAP_NAMESPACES}
+
+
+def _canonical_with_id(body: etree._Element, body_id: str) -> bytes:
+    """Canonical bytes of the Body with wsu:Id set to `body_id`.
+
+    A Body without attributes (ours) has a start tag of its own namespace only, so the attribute is written into
+    the canonical bytes; that is right as long as no descendant declares the prefix that is taken for it.
+    """
+    if not body.attrib:
+        canonical = canonicalize(body)
+        if b"wsu" not in canonical and body.prefix != "wsu":
+            prefix = f":{body.prefix}" if body.prefix else ""
+            tag = f"{body.prefix}:Body" if body.prefix else "Body"
+            own = f' xmlns{prefix}="{etree.QName(body).namespace}"'
+            wsu = f' xmlns:wsu="{names.WSU}"'
+            declarations = own + wsu if prefix < ":wsu" else wsu + own
+            start = f'<{tag}{declarations} wsu:Id="{body_id}">'
+            return start.encode() + canonical[len(tag.encode()) + len(own.encode()) + 2 :]
+    copied = deepcopy(body)
+    copied.tail = None
+    for attribute in [name for name in map(str, copied.attrib) if name.rpartition("}")[2].lower() == "id"]:
+        del copied.attrib[attribute]
+    copied.set(names.WSU_ID, body_id)
+    return canonicalize(copied)
