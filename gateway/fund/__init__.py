@@ -1,0 +1,1 @@
+"""What the Fund serves to others over SHEP."""

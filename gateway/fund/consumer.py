@@ -1,0 +1,146 @@
+"""FUND_CONSUMER_STATUS: is this person a consumer (R-15; 004 p.14), with the paragraphs and messages it rests on.
+
+A negative answer is an answer. What is not known is neither yes nor no: it has a status code of its own and says
+nothing about `consumer`. The contract is wsdl/fund/consumer_status.xsd.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from dataclasses import dataclass, field
+from typing import Final
+
+from lxml import etree
+from sqlalchemy import Connection
+
+from gateway.errors import EditionNotInForce, MalformedMessage
+from gateway.exchange.serve import ServiceAnswer
+from gateway.model import Iin
+from gateway.registry.categories import consumer_facts
+from gateway.registry.standing import Standing, standing
+from gateway.registry.store import history_of
+from gateway.regulation.law import Law
+from gateway.shep.dates import write_datetime
+from gateway.shep.faults import SUCCESS
+from gateway.shep.messages import StatusInfo, SyncRequest
+from gateway.shep.payload import PayloadCodec, decode
+from gateway.xml import DEFAULT_BOUNDS, XmlBounds, leaf_text, local_name
+
+SERVICE_ID: Final = "FUND_CONSUMER_STATUS"
+NAMESPACE: Final = "urn:shep-gateway:fund:consumer-status:v1"
+REQUEST: Final = f"{{{NAMESPACE}}}consumerStatusRequest"
+RESPONSE: Final = f"{{{NAMESPACE}}}consumerStatusResponse"
+CODEC: Final = PayloadCodec.ELEMENT
+
+#: `result` of the payload when `standing` is there; the status code is then SCSS001
+ANSWERED: Final = "ANSWERED"
+#: both are status code and `result`: clients that know only SCSS001 must not take them for an answer
+NO_DATA: Final = StatusInfo(
+    "NO_DATA", "No register has told the Fund's registry anything about this person: neither yes nor no"
+)
+EDITION_NOT_IN_FORCE: Final = StatusInfo(
+    "EDITION_NOT_IN_FORCE", "The day lies outside of the rules that the Fund's registry judges by: neither yes nor no"
+)
+
+_DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumerQuery:
+    """`as_of` None: today."""
+
+    iin: Iin = field(repr=False)
+    as_of: dt.date | None = None
+
+
+class ConsumerStatusService:
+    """The handler: reads the request, asks the registry, builds the answer."""
+
+    def __init__(self, law: Law, *, bounds: XmlBounds = DEFAULT_BOUNDS) -> None:
+        self._law = law
+        self._bounds = bounds
+
+    def answer(self, connection: Connection, request: SyncRequest, *, at: dt.datetime) -> ServiceAnswer:
+        """See gateway.exchange.serve.Service."""
+        if request.data is None:
+            raise MalformedMessage("<data> is missing", code="no_payload")
+        query = read_request(decode(request.data, CODEC, root_name=REQUEST, bounds=self._bounds))
+        as_of = query.as_of or self._law.local_day(at)
+        history = history_of(connection, query.iin, at)
+        found: Standing | None = None
+        status, result = NO_DATA, NO_DATA.code
+        if history:
+            try:
+                found = standing(
+                    consumer_facts(history, self._law), as_of=as_of, known_at=self._law.local_day(at), law=self._law
+                )
+                status, result = SUCCESS, ANSWERED
+            except EditionNotInForce:
+                status, result = EDITION_NOT_IN_FORCE, EDITION_NOT_IN_FORCE.code
+        payload = build_response(query.iin, as_of=as_of, known_at=at, result=result, standing=found)
+        return ServiceAnswer(status, payload, CODEC)
+
+
+def read_request(payload: etree._Element) -> ConsumerQuery:
+    """Read `consumerStatusRequest`, its fields by local name and in any order.
+
+    An element that the contract does not know is refused, not passed over: a misspelt `asOf` would be answered for
+    today. Raises MalformedMessage (`missing_field`, `repeated`, `unexpected_element`, `bad_date`, `not_a_leaf`) and
+    InvalidIdentifier.
+    """
+    fields: dict[str, str] = {}
+    for child in payload:
+        name = local_name(child)
+        if name not in ("iin", "asOf"):
+            raise MalformedMessage(f"<{name[:80]}> is not part of the contract", code="unexpected_element")
+        if name in fields:
+            raise MalformedMessage(f"<{name}> occurs more than once", code="repeated")
+        fields[name] = leaf_text(child)
+    if "iin" not in fields:
+        raise MalformedMessage("<iin> is missing", code="missing_field")
+    return ConsumerQuery(Iin(fields["iin"]), _read_day(fields["asOf"]) if fields.get("asOf") else None)
+
+
+def build_response(
+    iin: Iin, *, as_of: dt.date, known_at: dt.datetime, result: str, standing: Standing | None
+) -> etree._Element:
+    """`consumerStatusResponse`; `standing` is there exactly when `result` is ANSWERED. Pure."""
+    root = etree.Element(RESPONSE, nsmap={"cs": NAMESPACE})
+    _leaf(root, "iin", iin.value)
+    _leaf(root, "asOf", as_of.isoformat())
+    _leaf(root, "knownAt", write_datetime(known_at))
+    _leaf(root, "result", result)
+    if standing is not None:
+        _add_standing(etree.SubElement(root, "standing"), standing)
+    return root
+
+
+def _add_standing(element: etree._Element, standing: Standing) -> None:
+    _leaf(element, "consumer", "true" if standing.insured else "false")
+    _leaf(element, "basis", standing.basis)
+    if standing.category is not None:
+        _leaf(element, "category", standing.category)
+    if standing.budget is not None:
+        _leaf(element, "budget", standing.budget)
+    if standing.valid_until is not None:
+        _leaf(element, "validUntil", standing.valid_until.isoformat())
+    because = etree.SubElement(element, "because")
+    for citation in standing.because:
+        _leaf(because, "citation", str(citation))
+    evidence = etree.SubElement(element, "evidence")
+    for message_id in standing.evidence:
+        _leaf(evidence, "messageId", message_id)
+
+
+def _leaf(parent: etree._Element, name: str, text: str) -> None:
+    etree.SubElement(parent, name).text = text
+
+
+def _read_day(text: str) -> dt.date:
+    try:
+        if _DAY.fullmatch(text):
+            return dt.date.fromisoformat(text)
+    except ValueError:
+        pass
+    raise MalformedMessage("<asOf> is not a day; write it as 2026-01-31, without a time zone", code="bad_date")
