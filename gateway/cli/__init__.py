@@ -1,0 +1,1 @@
+"""The command `gateway`: every command of docs/reference/contract.md, one module for one group."""

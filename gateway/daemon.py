@@ -1,0 +1,432 @@
+"""Where things are put together: settings in, a running program out. Here, and in cli/, the clock is read."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import socket
+import threading
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from types import FrameType
+from typing import Final, Self
+
+import anyio.to_thread
+import structlog
+import uvicorn
+from apscheduler.schedulers.background import BackgroundScheduler
+from sqlalchemy import Engine
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from gateway import database, resources, settings
+from gateway.errors import ConfigurationError, GatewayError, OperatorError
+from gateway.exchange.ask import Asker, AskPolicy
+from gateway.exchange.echo import echo
+from gateway.exchange.polling import poll_once
+from gateway.exchange.serve import Server, ServicePolicy
+from gateway.exchange.transport import HttpxTransport
+from gateway.exchange.verification import TrustPolicy, check_own_signature
+from gateway.fund import consumer
+from gateway.regulation.law import Law
+from gateway.regulation.reading import load_law
+from gateway.shep import contract, sync_channel
+from gateway.shep.messages import ErrorInfo, Sender
+from gateway.signing.key_info import KeyInfoForm
+from gateway.signing.keys import SigningKey, load_signing_key
+from gateway.signing.wss import sign_body
+from gateway.systems import SystemDefinition, find_systems
+from gateway.trust.store import TrustStore
+from gateway.trust.validate import validate
+from gateway.trust.verdict import RevocationMode
+from gateway.xml import DEFAULT_BOUNDS, XmlBounds
+
+SYNC_PATH: Final = "/shep/sync"
+_XML: Final = "text/xml; charset=utf-8"
+_LOG: Final = structlog.get_logger()
+
+
+def now() -> dt.datetime:
+    """The clock. Rooms below take the time as an argument, or this function."""
+    return dt.datetime.now(dt.UTC)
+
+
+def new_message_id() -> str:
+    return str(uuid.uuid4())
+
+
+# ---------------------------------------------------------------- putting together
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """The assembled program. Use it as a context manager."""
+
+    loaded: settings.LoadedSettings
+    engine: Engine
+    law: Law
+    systems: Mapping[str, SystemDefinition]
+    key: SigningKey
+    trust: TrustPolicy
+    policy: AskPolicy
+    transport: HttpxTransport
+    asker: Asker
+    server: Server
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.transport.close()
+        self.engine.dispose()
+
+
+def assemble(loaded: settings.LoadedSettings) -> Gateway:
+    """Everything that the settings name, loaded and checked; nothing is listening and nothing was sent yet.
+
+    Raises OperatorError: configuration, keys, a system's folder, or a database that is not at this program's revision.
+    """
+    options = loaded.settings
+    key, trust = load_key(loaded), load_trust(loaded)
+    refuse_mixed_keys(loaded, key, trust)
+    systems = load_systems(loaded)
+    law = load_regulation()
+    # the contract that we publish has to load before anything is served by it
+    contract.load_contract(resources.path(contract.SYNC_CHANNEL))
+    engine = open_store(loaded)
+    database.check_revision(engine)
+    key_info = KeyInfoForm(options.signing.key_info)
+    transport = HttpxTransport()
+    password = settings.secret(
+        options.identity.sender_password, options.identity.sender_password_file, key="identity.sender_password_file"
+    )
+    policy = AskPolicy(
+        url=options.shep.sync_url,
+        sender=Sender(options.identity.sender_id, password or ""),
+        requester=options.identity.requester,
+        key_info=key_info,
+        connect_timeout_s=options.shep.connect_timeout_s,
+        reply_timeout_s=options.shep.reply_timeout_s,
+        max_reply_bytes=options.shep.max_reply_bytes,
+        bounds=xml_bounds(loaded, options.shep.max_reply_bytes),
+        signer_bins=frozenset(options.shep.signer_bins),
+    )
+    asker = Asker(
+        engine=engine,
+        transport=transport,
+        systems=systems,
+        key=lambda: key,
+        trust=trust,
+        policy=policy,
+        law=law,
+        clock=now,
+        new_message_id=new_message_id,
+    )
+    server_bounds = xml_bounds(loaded, options.server.max_request_bytes)
+    server = Server(
+        engine=engine,
+        services={consumer.SERVICE_ID: consumer.ConsumerStatusService(law, bounds=server_bounds)},
+        key=lambda: key,
+        trust=trust,
+        new_message_id=new_message_id,
+        policies={
+            name: ServicePolicy(frozenset(service.senders), frozenset(service.bins))
+            for name, service in options.services.items()
+        },
+        key_info=key_info,
+        bounds=server_bounds,
+    )
+    return Gateway(loaded, engine, law, systems, key, trust, policy, transport, asker, server)
+
+
+def open_store(loaded: settings.LoadedSettings) -> Engine:
+    """The engine of the configured database. Opens no connection yet."""
+    return database.engine_for(settings.database_url(loaded), password=settings.database_password(loaded))
+
+
+def load_key(loaded: settings.LoadedSettings) -> SigningKey:
+    """Our signing key. Raises KeyMaterialError or ConfigurationError."""
+    section = loaded.settings.signing
+    password = settings.secret(section.key_password, section.key_password_file, key="signing.key_password_file")
+    return load_signing_key(section.key_file, password.encode() if password else None, section.certificate_file)
+
+
+def load_trust(loaded: settings.LoadedSettings) -> TrustPolicy:
+    """Whom we believe. Raises KeyMaterialError when the folder cannot be read."""
+    section = loaded.settings.trust
+    return TrustPolicy(TrustStore.load(section.folder), RevocationMode(section.revocation))
+
+
+def refuse_mixed_keys(loaded: settings.LoadedSettings, key: SigningKey, trust: TrustPolicy) -> None:
+    """Test hierarchies and real ones do not meet: every test authority has TEST in its name (PKI.md section 3).
+
+    Raises ConfigurationError.
+    """
+    live = loaded.settings.environment == "live"
+    for anchor in trust.store.material.anchors:
+        if _is_test(anchor.subject) == live:
+            raise ConfigurationError(
+                f"{anchor.label} is {'a test' if live else 'not a test'} authority and environment is "
+                f"'{loaded.settings.environment}'",
+                file=str(loaded.file),
+                key="trust.folder",
+            )
+    if _is_test(key.certificate.issuer) == live:
+        raise ConfigurationError(
+            f"our certificate comes from {'a test' if live else 'a real'} authority and environment is "
+            f"'{loaded.settings.environment}'",
+            file=str(loaded.file),
+            key="signing.key_file",
+        )
+
+
+def _is_test(name: str) -> bool:
+    return "TEST" in name.upper()
+
+
+def load_systems(loaded: settings.LoadedSettings) -> Mapping[str, SystemDefinition]:
+    """Shipped systems and those of `systems.paths`. Raises SystemFolderError."""
+    return find_systems([resources.mappers_path(), *loaded.settings.systems.paths])
+
+
+def xml_bounds(loaded: settings.LoadedSettings, max_bytes: int) -> XmlBounds:
+    section = loaded.settings.bounds
+    return XmlBounds(max_bytes, section.max_elements, section.max_attributes, section.max_depth)
+
+
+def load_regulation() -> Law:
+    """The law as data, as it came with the program. Raises ConfigurationError."""
+    return load_law(resources.path("config/regulation"))
+
+
+# ---------------------------------------------------------------- readiness
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that has to work. `code` is "ok" or that of the error."""
+
+    name: str
+    code: str
+    message: str
+
+    @property
+    def ok(self) -> bool:
+        return self.code == "ok"
+
+
+def readiness(gateway: Gateway, at: dt.datetime) -> tuple[Check, ...]:
+    """Can it sign, verify what it signed, trust its own certificate, and reach its database."""
+    return (
+        _check("signature", lambda: _sign_and_verify(gateway, at), "signs, and verifies what it signed"),
+        _check("certificate", lambda: _own_certificate(gateway, at), "our certificate is trusted and not revoked"),
+        _check("database", lambda: database.check_revision(gateway.engine), "reachable, at the right revision"),
+    )
+
+
+def _check(name: str, work: Callable[[], None], good: str) -> Check:
+    try:
+        work()
+    except GatewayError as error:
+        return Check(name, error.code, error.message)
+    return Check(name, "ok", good)
+
+
+def _sign_and_verify(gateway: Gateway, at: dt.datetime) -> None:
+    body = sync_channel.build_fault(ErrorInfo("READINESS", "never sent", at))
+    form = KeyInfoForm(gateway.loaded.settings.signing.key_info)
+    check_own_signature(sign_body(body, gateway.key, form=form), gateway.key.certificate, DEFAULT_BOUNDS)
+
+
+def _own_certificate(gateway: Gateway, at: dt.datetime) -> None:
+    validate(gateway.key.certificate, gateway.trust.store, at=at, revocation=gateway.trust.revocation)
+
+
+def echo_check(gateway: Gateway) -> Check:
+    """Does the gateway take our signature, and do we take its; see gateway.exchange.echo."""
+    result = echo(
+        engine=gateway.engine,
+        transport=gateway.transport,
+        key=gateway.key,
+        trust=gateway.trust,
+        policy=gateway.policy,
+        message_id=new_message_id(),
+        clock=now,
+    )
+    return Check("gateway", result.code, result.message)
+
+
+# ---------------------------------------------------------------- HTTP
+
+
+Lifespan = Callable[[Starlette], contextlib.AbstractAsyncContextManager[None]]
+
+
+def make_app(gateway: Gateway, lifespan: Lifespan | None = None) -> Starlette:
+    """The endpoints of docs/reference/contract.md."""
+    limit = gateway.loaded.settings.server.max_request_bytes
+
+    async def sync_channel_endpoint(request: Request) -> Response:
+        received_at = now()
+        peer = request.client.host if request.client else ""
+        received = bytearray()
+        try:
+            async for chunk in request.stream():
+                received += chunk
+                if len(received) > limit:
+                    reply = gateway.server.refuse_too_large(len(received), received_at=received_at, peer=peer)
+                    # the rest is not read: the connection cannot be used again
+                    return Response(reply.body, reply.status, {"connection": "close"}, media_type=_XML)
+        except ClientDisconnect:
+            # cut in the middle: nobody is left to answer, and nothing of it was read
+            _LOG.warning("exchange", action="request_cut", received_bytes=len(received))
+            return Response(status_code=400)
+        data = bytes(received)
+        reply = await anyio.to_thread.run_sync(
+            lambda: gateway.server.handle(data, received_at=received_at, peer=peer)
+        )
+        return Response(reply.body, reply.status, media_type=_XML)
+
+    async def wsdl(request: Request) -> Response:
+        if "wsdl" not in request.query_params:
+            return Response("This is a SOAP endpoint: POST to it, or ask for ?wsdl.\n", 405, {"allow": "POST"})
+        base = gateway.loaded.settings.server.public_url or str(request.base_url).rstrip("/")
+        return Response(contract.served_wsdl(f"{base}{SYNC_PATH}"), media_type=_XML)
+
+    async def live(_: Request) -> Response:
+        return JSONResponse({"live": True})
+
+    async def ready(_: Request) -> Response:
+        checks = await anyio.to_thread.run_sync(lambda: readiness(gateway, now()))
+        document = {"ready": all(check.ok for check in checks), "checks": {check.name: check.code for check in checks}}
+        return JSONResponse(document, 200 if document["ready"] else 503)
+
+    return Starlette(
+        routes=[
+            Route(SYNC_PATH, sync_channel_endpoint, methods=["POST"]),
+            Route(SYNC_PATH, wsdl, methods=["GET"]),
+            Route("/health/live", live, methods=["GET"]),
+            Route("/health/ready", ready, methods=["GET"]),
+        ],
+        lifespan=lifespan,
+    )
+
+
+# ---------------------------------------------------------------- the process
+
+
+class AlarmClock:
+    """APScheduler wakes a round of polling; it owns no state. What is due stands in the database."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+        self._stopping = threading.Event()
+        self._polling = threading.Lock()
+        self._scheduler = BackgroundScheduler(timezone=dt.UTC)
+        self._scheduler.add_job(
+            self._round,
+            "interval",
+            seconds=gateway.loaded.settings.polling.interval_s,
+            next_run_time=now(),
+            max_instances=1,
+            coalesce=True,
+            misfire_grace_time=None,
+        )
+
+    def start(self) -> None:
+        self._scheduler.start()
+
+    def take_no_more(self) -> None:
+        """A round that runs ends after the question in hand."""
+        self._stopping.set()
+
+    def stop(self, wait_s: float) -> None:
+        """End it. A question that is still in hand after `wait_s` is cut off: its row says that the outcome is unknown."""
+        self.take_no_more()
+        if self._polling.acquire(timeout=max(wait_s, 0)):
+            self._polling.release()
+        else:
+            _LOG.warning("polling", action="cut_off")
+            self._gateway.transport.close()
+        self._scheduler.shutdown(wait=True)
+
+    def _round(self) -> None:
+        gateway = self._gateway
+        with self._polling:
+            try:
+                poll_once(
+                    gateway.asker,
+                    gateway.engine,
+                    now(),
+                    gateway.loaded.settings.polling.batch,
+                    stop=self._stopping.is_set,
+                )
+            except GatewayError as error:
+                # the next round tries again; readiness tells meanwhile what is wrong
+                _LOG.error("polling", action="round_failed", code=error.code)
+
+
+def serve(loaded: settings.LoadedSettings, *, on_listening: Callable[[str], None]) -> None:
+    """Run until SIGTERM or SIGINT: endpoints, and the alarm clock that wakes polling.
+
+    A signal stops taking work; what is in hand is finished, and after `server.drain_timeout_s` cut off.
+    `on_listening` gets the address. Raises OperatorError.
+    """
+    with assemble(loaded) as gateway:
+        alarm = AlarmClock(gateway)
+        server = _Server(gateway, alarm, on_listening)
+        server.run()
+        if not server.started:
+            raise OperatorError(
+                f"cannot listen on {loaded.settings.server.host} port {loaded.settings.server.port}; "
+                "see what else listens there, or set server.port (0 takes a free one)",
+                code="port",
+            )
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, which says when it listens and drains against one deadline."""
+
+    def __init__(self, gateway: Gateway, alarm: AlarmClock, on_listening: Callable[[str], None]) -> None:
+        options = gateway.loaded.settings.server
+        self._alarm = alarm
+        self._on_listening = on_listening
+        self._drain_s = options.drain_timeout_s
+        self._deadline_s: float | None = None
+        super().__init__(
+            uvicorn.Config(
+                make_app(gateway, self._lifespan),
+                host=options.host,
+                port=options.port,
+                log_config=None,
+                log_level="critical",
+                access_log=False,
+                server_header=False,
+                lifespan="on",
+                timeout_graceful_shutdown=int(options.drain_timeout_s),
+            )
+        )
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            host, port = self.servers[0].sockets[0].getsockname()[:2]
+            self._on_listening(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._deadline_s = time.monotonic() + self._drain_s
+        self._alarm.take_no_more()
+        super().handle_exit(sig, frame)
+
+    @contextlib.asynccontextmanager
+    async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
+        self._alarm.start()
+        try:
+            yield
+        finally:
+            left_s = self._drain_s if self._deadline_s is None else self._deadline_s - time.monotonic()
+            await anyio.to_thread.run_sync(lambda: self._alarm.stop(left_s))
