@@ -1,0 +1,189 @@
+"""What stands inside `data`: anyType by contract, six shapes in practice (SHEP.md 0 item 5, 5.2, 8 item 8).
+
+Writing is exact: the codec of the service. Reading recognises every shape whatever the codec, and refuses what
+could mean two things.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping
+from enum import StrEnum
+from itertools import count
+from typing import Final
+
+from lxml import etree
+
+from gateway.errors import ConfigurationError, MalformedMessage
+from gateway.shep import names
+from gateway.xml import DEFAULT_BOUNDS, XmlBounds, local_name, parse, to_bytes
+
+
+class PayloadCodec(StrEnum):
+    """How a service expects its payload; the word in `system.toml`."""
+
+    #: the payload's children stand directly in `data`
+    CHILDREN = "children"
+    #: the same, and `data` says `xsi:type` = the payload's name
+    TYPED_CHILDREN = "typed_children"
+    #: the payload is the only child of `data`
+    ELEMENT = "element"
+    #: the payload as text, escaped
+    ESCAPED_TEXT = "escaped_text"
+    #: the same in a CDATA section, until canonicalisation turns it into escaped text
+    CDATA = "cdata"
+    #: the payload's UTF-8 bytes in base64
+    BASE64 = "base64"
+
+
+_SIGNATURE: Final = f"{{{names.DS}}}Signature"
+# text has been decoded already: a declaration inside it (.NET writes utf-16 there) says nothing true
+_TEXT_DECLARATION: Final = re.compile(r"\ufeff?\s*<\?xml\s[^>]{0,200}\?>")
+_BASE64: Final = re.compile(r"[A-Za-z0-9+/=\s]+")
+
+
+def encode(payload: etree._Element, codec: PayloadCodec) -> bytes:
+    """The element `data` with the payload in it, serialised; `payload` itself is left as it is.
+
+    Bytes, because lxml rewrites declarations when an element moves into another tree: it drops one whose namespace
+    is declared above under another prefix, and names inside of values (`xsi:type`) then mean nothing. Raises
+    ConfigurationError when this codec cannot carry this payload.
+    """
+    match codec:
+        case PayloadCodec.CHILDREN:
+            return _children(payload, payload.nsmap)
+        case PayloadCodec.TYPED_CHILDREN:
+            prefix, nsmap = _with_prefix(payload)
+            name = local_name(payload)
+            return _children(payload, nsmap, f"{prefix}:{name}" if prefix else name)
+        case PayloadCodec.ELEMENT:
+            return b"<data>" + to_bytes(payload) + b"</data>"
+        case PayloadCodec.BASE64:
+            return b"<data>" + base64.b64encode(to_bytes(payload)) + b"</data>"
+        case PayloadCodec.ESCAPED_TEXT | PayloadCodec.CDATA:
+            data = etree.Element("data")
+            text = etree.tostring(payload, encoding="unicode", with_tail=False)
+            # a CDATA section cannot hold its own end; escaped, the reader sees the same text
+            data.text = etree.CDATA(text) if codec is PayloadCodec.CDATA and "]]>" not in text else text
+            return to_bytes(data)
+
+
+def decode(
+    data: etree._Element,
+    codec: PayloadCodec,
+    *,
+    root_name: str,
+    bounds: XmlBounds = DEFAULT_BOUNDS,
+) -> etree._Element:
+    """Read the payload out of `data` as a detached element whose name is `root_name` (`Local` or `{uri}Local`).
+
+    All six shapes are recognised; `codec` decides only what an empty `data` means. A payload whose local name is
+    right and whose namespace is not gets the right one: peers disagree on qualification (SHEP.md 4, 6.2).
+    A `ds:Signature` at the end of `data` is about `data` and is not handed on with the children.
+
+    Raises MalformedMessage: `no_payload`, `ambiguous_payload`, `unreadable_payload`, `unexpected_payload`, and for
+    inner documents every code of `gateway.xml.parse`.
+    """
+    text = _direct_text(data)
+    children = list(data)
+    if any(not isinstance(child.tag, str) for child in children):
+        raise MalformedMessage("<data> holds a processing instruction", code="unreadable_payload")
+    if not children:
+        if not text:
+            return _read_empty(data, codec, root_name)
+        return _named(_read_inner_document(text, bounds), root_name)
+    if text:
+        raise MalformedMessage("<data> holds both text and elements", code="ambiguous_payload")
+    if len(children) == 1 and _is_the_payload(data, children[0], root_name):
+        return _named(parse(to_bytes(children[0]), bounds), root_name)
+    # serialised and parsed, not copied: this keeps every declaration in scope, which an xsi:type may need
+    root = parse(to_bytes(data), bounds)
+    root.tag = root_name
+    root.attrib.pop(names.XSI_TYPE, "")
+    for signature in root.findall(_SIGNATURE):
+        root.remove(signature)
+    return root
+
+
+def _read_empty(data: etree._Element, codec: PayloadCodec, root_name: str) -> etree._Element:
+    if codec not in (PayloadCodec.CHILDREN, PayloadCodec.TYPED_CHILDREN):
+        raise MalformedMessage("<data> is empty", code="no_payload")
+    root = etree.Element(root_name)
+    for name, value in data.attrib.items():
+        if name != names.XSI_TYPE:
+            root.set(name, value)
+    return root
+
+
+def _is_the_payload(data: etree._Element, child: etree._Element, root_name: str) -> bool:
+    """Whether the only child is the payload, or the payload's only field of the same name."""
+    if child.tag == root_name:
+        return True
+    if local_name(child) != _local(root_name):
+        return False
+    typed = data.get(names.XSI_TYPE, "").rpartition(":")[2]
+    return typed != _local(root_name)
+
+
+def _read_inner_document(text: str, bounds: XmlBounds) -> etree._Element:
+    if text.lstrip("\ufeff \t\r\n").startswith("<"):
+        declaration = _TEXT_DECLARATION.match(text)
+        return parse((text[declaration.end() :] if declaration else text).encode(), bounds)
+    if not _BASE64.fullmatch(text):
+        raise MalformedMessage("the text in <data> is neither XML nor base64", code="unreadable_payload")
+    try:
+        return parse(base64.b64decode("".join(text.split()), validate=True), bounds)
+    except binascii.Error:
+        raise MalformedMessage("the base64 in <data> is damaged", code="unreadable_payload") from None
+
+
+def _named(root: etree._Element, root_name: str) -> etree._Element:
+    if root.tag != root_name:
+        if local_name(root) != _local(root_name):
+            raise MalformedMessage(
+                f"the payload is <{local_name(root)[:80]}> where <{_local(root_name)}> is expected",
+                code="unexpected_payload",
+            )
+        root.tag = root_name
+    return root
+
+
+def _children(payload: etree._Element, nsmap: Mapping[str | None, str], type_name: str = "") -> bytes:
+    """`data` with the payload's attributes and children, declaring at least the prefixes of `nsmap`."""
+    if _direct_text(payload):
+        raise ConfigurationError(
+            f"<{local_name(payload)}> holds text directly, which a codec of children cannot carry; "
+            "set the codec 'element'"
+        )
+    # `data` itself is in no namespace, so it declares no default one: each child that needs it brings its own
+    prefixed = {prefix: uri for prefix, uri in nsmap.items() if prefix is not None}
+    data = etree.Element("data", nsmap=prefixed)
+    for name, value in payload.items():
+        data.set(name, value)
+    if type_name:
+        data.set(names.XSI_TYPE, type_name)
+    start = to_bytes(data).removesuffix(b"/>") + b">"
+    return start + b"".join(to_bytes(child) for child in payload) + b"</data>"
+
+
+def _with_prefix(payload: etree._Element) -> tuple[str, Mapping[str | None, str]]:
+    """A prefix for the payload's namespace ("" when it has none), and its declarations with that prefix among them."""
+    nsmap = payload.nsmap
+    uri = str(payload.tag).removeprefix("{").rpartition("}")[0]
+    if not uri:
+        return "", nsmap
+    for prefix, known in nsmap.items():
+        if prefix is not None and known == uri:
+            return prefix, nsmap
+    free = next(prefix for prefix in (f"cs{n or ''}" for n in count()) if prefix not in nsmap)
+    return free, {**nsmap, free: uri}
+
+
+def _direct_text(element: etree._Element) -> str:
+    return ((element.text or "") + "".join(child.tail or "" for child in element)).strip()
+
+
+def _local(name: str) -> str:
+    return name.rpartition("}")[2]
