@@ -1,0 +1,1 @@
+"""The law as dated data: clauses, categories, windows and readings."""
