@@ -101,9 +101,7 @@ def echo(
     evidence = Evidence()
     verdict: str = Verdict.ACCEPTED
     try:
-        message = verify_message(
-            reply.body, trust=trust, bounds=policy.bounds, at=received.at, evidence=evidence
-        )
+        message = verify_message(reply.body, trust=trust, bounds=policy.bounds, at=received.at, evidence=evidence)
         result = _judge(sync_channel.read_reply(message.body))
     except (PeerError, Undecided) as error:
         verdict = error.code
@@ -133,5 +131,3 @@ def _judge(content: object) -> EchoResult:
     code = content.code if content.code in known else "unknown_fault"
     meaning = FaultCode(content.code).meaning if content.code in known else "a fault code that is not known"
     return EchoResult(code, f"the gateway did not take our request: {meaning}")
-
-

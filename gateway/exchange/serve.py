@@ -28,7 +28,7 @@ from gateway.errors import (
     SignatureRefused,
     TrustRefused,
 )
-from gateway.exchange.journal import EntryKind, JournalEntry, MessageDirection, Signer, Verdict, append
+from gateway.exchange.journal import NOBODY, EntryKind, JournalEntry, MessageDirection, Signer, Verdict, append
 from gateway.exchange.verification import Evidence, TrustPolicy, check_own_signature, verify_message
 from gateway.model import Iin
 from gateway.shep import envelope, sync_channel
@@ -99,6 +99,15 @@ class _Handling:
 
 
 @dataclass(frozen=True, slots=True)
+class _Outgoing:
+    """What goes out, and by whose signature: nobody's when our key could not be used for a fault."""
+
+    data: bytes
+    signer: Signer
+    verdict: str
+
+
+@dataclass(frozen=True, slots=True)
 class _Refusal:
     code: FaultCode | str
     message: str
@@ -147,7 +156,7 @@ class Server:
             answer = self._decide(request, message.certificate, received_at)
             # 5, 6, 7 of the answer
             response_id = self._new_message_id()
-            signed = self._sign(
+            outgoing = self._sign(
                 sync_channel.build_response(
                     ResponseInfo(
                         message_id=response_id,
@@ -161,11 +170,11 @@ class Server:
                 )
             )
             # 8 both messages, before the answer leaves
-            self._journal(handling, data, len(data), Verdict.ACCEPTED, signed, EntryKind.REPLY, response_id)
+            self._journal(handling, data, len(data), Verdict.ACCEPTED, outgoing, EntryKind.REPLY, response_id)
         except Exception as error:  # the process lives on, whatever a request does to it
             return self._refuse(_refusal(error), handling, data, len(data))
         _LOG.info("exchange", action="served", message_id=_shown(request.info.message_id), code=answer.status.code)
-        return ServedReply(200, signed, request.info.message_id)
+        return ServedReply(200, outgoing.data, request.info.message_id)
 
     def refuse_too_large(self, body_bytes: int, *, received_at: dt.datetime, peer: str = "") -> ServedReply:
         """The fault for a request of which reading stopped at the bound, after `body_bytes`; only the size is kept."""
@@ -190,11 +199,11 @@ class Server:
         with reading(self._engine) as connection:
             return service.answer(connection, request, at=at)
 
-    def _sign(self, body: etree._Element) -> bytes:
+    def _sign(self, body: etree._Element) -> _Outgoing:
         key = self._key()
         signed = sign_body(body, key, form=self._key_info)
         check_own_signature(signed, key.certificate, self._bounds)
-        return signed
+        return _Outgoing(signed, Signer.of(key.certificate), Verdict.SIGNED)
 
     def _refuse(self, refusal: _Refusal, handling: _Handling, data: bytes | None, body_bytes: int) -> ServedReply:
         message_id = handling.info.message_id if handling.info is not None else ""
@@ -210,21 +219,21 @@ class Server:
         fault = self._sign_fault(sync_channel.build_fault(error))
         try:
             self._journal(handling, data, body_bytes, refusal.verdict, fault, EntryKind.FAULT, "", refusal.note)
-        except (GatewayError, ValueError) as unstored:
+        except Exception as unstored:
             # nothing may leave that the journal does not know, except the word that we cannot serve
             _LOG.error("exchange", action="journal_failed", message_id=_shown(message_id), code=_kind(unstored))
             if refusal.code != FaultCode.INTERNAL:
                 own = ErrorInfo(FaultCode.INTERNAL, FaultCode.INTERNAL.meaning, handling.received_at)
                 fault = self._sign_fault(sync_channel.build_fault(own))
-        return ServedReply(500, fault, message_id)
+        return ServedReply(500, fault.data, message_id)
 
-    def _sign_fault(self, body: etree._Element) -> bytes:
+    def _sign_fault(self, body: etree._Element) -> _Outgoing:
         try:
             return self._sign(body)
-        except GatewayError as error:
+        except Exception as error:
             # without a key the caller gets at least an unsigned fault, which nobody has to trust
-            _LOG.error("exchange", action="signing_failed", code=error.code)
-            return envelope.build_envelope(body)
+            _LOG.error("exchange", action="signing_failed", code=_kind(error))
+            return _Outgoing(envelope.build_envelope(body), NOBODY, "unsigned")
 
     def _journal(
         self,
@@ -232,7 +241,7 @@ class Server:
         data: bytes | None,
         body_bytes: int,
         verdict: str,
-        signed: bytes,
+        sent: _Outgoing,
         kind: EntryKind,
         response_id: str,
         note: str = "",
@@ -263,9 +272,9 @@ class Server:
             message_id=response_id,
             correlation_id=incoming.message_id,
             peer=handling.peer,
-            body=signed,
-            signer=Signer.of(self._key().certificate),
-            verdict=Verdict.SIGNED,
+            body=sent.data,
+            signer=sent.signer,
+            verdict=sent.verdict,
         )
         with writing(self._engine) as connection:
             append(connection, incoming)

@@ -9,16 +9,15 @@ from __future__ import annotations
 import asyncio
 import ssl
 import threading
-from collections.abc import Coroutine, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Final, Protocol, Self, TypeVar
+from typing import Any, Final, Protocol, Self
 
+import httpcore
 import httpx
 
 from gateway.errors import ConfigurationError, OutcomeUnknown, PeerUnavailable
-
-_T = TypeVar("_T")
 
 #: SHEP.md 1.6: text/xml and the empty SOAPAction are the norm. No content coding: the bytes that are journalled
 #: and verified are the bytes on the wire, and no small body can unpack into a large one.
@@ -31,6 +30,8 @@ _HEADERS: Final[Mapping[str, str]] = {
 }
 #: httpcore says so just before the first byte of a request goes into the socket
 _SENDING_STARTS: Final = "http11.send_request_headers.started"
+#: and so when there is a connection, TLS not yet begun
+_CONNECTED: Final = "connection.connect_tcp.complete"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,20 +67,34 @@ class HttpxTransport:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="transport", daemon=True)
         self._thread.start()
-        self._client = self._run(self._open())
+        self._client = asyncio.run_coroutine_threadsafe(self._open(), self._loop).result()
+        self._submitting = threading.Lock()
+        self._closing = False
 
     def post(
         self, url: str, content: bytes, *, connect_timeout_s: float, reply_timeout_s: float, max_reply_bytes: int
     ) -> Reply:
         """See Transport. `connect_timeout_s` limits each of: waiting for a free connection, TCP, TLS;
         `reply_timeout_s` is the whole time from the first byte sent to the last one received."""
-        return self._run(self._post(url, content, connect_timeout_s, reply_timeout_s, max_reply_bytes))
+        with self._submitting:
+            if self._closing:
+                raise PeerUnavailable("this program is stopping; nothing was sent, ask again after its start")
+            exchange = asyncio.run_coroutine_threadsafe(
+                self._post(url, content, connect_timeout_s, reply_timeout_s, max_reply_bytes), self._loop
+            )
+        return exchange.result()
 
     def close(self) -> None:
-        """End the connections and the loop. Calling it twice does nothing more."""
-        if self._loop.is_closed():
-            return
-        self._run(self._client.aclose())
+        """End every exchange that is under way, the connections and the loop. Calling it twice does nothing more.
+
+        Whoever waits in `post` gets OutcomeUnknown (`cut_off`) or PeerUnavailable, as far as the exchange had come.
+        """
+        with self._submitting:
+            if self._closing:
+                return
+            self._closing = True
+            ended = asyncio.run_coroutine_threadsafe(self._end(), self._loop)
+        ended.result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -92,8 +107,12 @@ class HttpxTransport:
     ) -> None:
         self.close()
 
-    def _run(self, work: Coroutine[Any, Any, _T]) -> _T:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+    async def _end(self) -> None:
+        under_way = asyncio.all_tasks() - {asyncio.current_task()}
+        for exchange in under_way:
+            exchange.cancel()
+        await asyncio.gather(*under_way, return_exceptions=True)
+        await self._client.aclose()
 
     async def _open(self) -> httpx.AsyncClient:
         return httpx.AsyncClient(verify=self._tls, trust_env=False, follow_redirects=False, limits=self._limits)
@@ -102,12 +121,15 @@ class HttpxTransport:
         self, url: str, content: bytes, connect_timeout_s: float, reply_timeout_s: float, max_reply_bytes: int
     ) -> Reply:
         sending = False
+        connection: httpcore.AsyncNetworkStream | None = None
         try:
             async with asyncio.timeout(None) as deadline:
 
-                async def watch(event: str, _: Mapping[str, Any]) -> None:
-                    nonlocal sending
-                    if event == _SENDING_STARTS:
+                async def watch(event: str, about: Mapping[str, Any]) -> None:
+                    nonlocal sending, connection
+                    if event == _CONNECTED:
+                        connection = about["return_value"]
+                    elif event == _SENDING_STARTS:
                         sending = True
                         deadline.reschedule(asyncio.get_running_loop().time() + reply_timeout_s)
 
@@ -128,6 +150,14 @@ class HttpxTransport:
                 return Reply(response.status_code, response.headers.get("Content-Type", ""), body)
         except (httpx.InvalidURL, httpx.UnsupportedProtocol):
             raise ConfigurationError("this is not an http or https address", key="shep.sync_url") from None
+        except asyncio.CancelledError:  # by close()
+            if not sending:
+                raise PeerUnavailable(
+                    "this program stopped before anything was sent; it is safe to ask again"
+                ) from None
+            raise OutcomeUnknown(
+                "sent, and this program stopped before the reply was complete; it is not sent again", code="cut_off"
+            ) from None
         except (TimeoutError, httpx.HTTPError) as error:
             if not sending:
                 raise PeerUnavailable(

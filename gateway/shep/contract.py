@@ -130,7 +130,7 @@ def served_wsdl(address: str, contract: str = SYNC_CHANNEL) -> bytes:
         try:
             element.set("location", address)
         except ValueError:
-            raise ConfigurationError("the public address is not a URL", key="serve.address") from None
+            raise ConfigurationError("the public address is not a URL", key="server.public_url") from None
     return b'<?xml version="1.0" encoding="UTF-8"?>\n' + to_bytes(document) + b"\n"
 
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import base64
 import binascii
+import copy
 import re
+import sys
 from collections.abc import Mapping
 from enum import StrEnum
 from itertools import count
@@ -42,6 +44,8 @@ _SIGNATURE: Final = f"{{{names.DS}}}Signature"
 # text has been decoded already: a declaration inside it (.NET writes utf-16 there) says nothing true
 _TEXT_DECLARATION: Final = re.compile(r"\ufeff?\s*<\?xml\s[^>]{0,200}\?>")
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/=\s]+")
+#: bounds of what we built ourselves: none but libxml2's own
+OUR_OWN: Final = XmlBounds(sys.maxsize, max_elements=sys.maxsize, max_attributes=sys.maxsize, max_depth=250)
 
 
 def encode(payload: etree._Element, codec: PayloadCodec) -> bytes:
@@ -51,23 +55,21 @@ def encode(payload: etree._Element, codec: PayloadCodec) -> bytes:
     is declared above under another prefix, and names inside of values (`xsi:type`) then mean nothing. Raises
     ConfigurationError when this codec cannot carry this payload.
     """
-    match codec:
-        case PayloadCodec.CHILDREN:
-            return _children(payload, payload.nsmap)
-        case PayloadCodec.TYPED_CHILDREN:
-            prefix, nsmap = _with_prefix(payload)
-            name = local_name(payload)
-            return _children(payload, nsmap, f"{prefix}:{name}" if prefix else name)
-        case PayloadCodec.ELEMENT:
-            return b"<data>" + to_bytes(payload) + b"</data>"
-        case PayloadCodec.BASE64:
-            return b"<data>" + base64.b64encode(to_bytes(payload)) + b"</data>"
-        case PayloadCodec.ESCAPED_TEXT | PayloadCodec.CDATA:
-            data = etree.Element("data")
-            text = etree.tostring(payload, encoding="unicode", with_tail=False)
-            # a CDATA section cannot hold its own end; escaped, the reader sees the same text
-            data.text = etree.CDATA(text) if codec is PayloadCodec.CDATA and "]]>" not in text else text
-            return to_bytes(data)
+    if codec is PayloadCodec.CHILDREN:
+        return _children(payload, payload.nsmap)
+    if codec is PayloadCodec.TYPED_CHILDREN:
+        prefix, nsmap = _with_prefix(payload)
+        name = local_name(payload)
+        return _children(payload, nsmap, f"{prefix}:{name}" if prefix else name)
+    if codec is PayloadCodec.ELEMENT:
+        return b"<data>" + to_bytes(payload) + b"</data>"
+    if codec is PayloadCodec.BASE64:
+        return b"<data>" + base64.b64encode(to_bytes(payload)) + b"</data>"
+    data = etree.Element("data")
+    text = etree.tostring(payload, encoding="unicode", with_tail=False)
+    # a CDATA section cannot hold its own end; escaped, the reader sees the same text
+    data.text = etree.CDATA(text) if codec is PayloadCodec.CDATA and "]]>" not in text else text
+    return to_bytes(data)
 
 
 def decode(
@@ -157,6 +159,12 @@ def _children(payload: etree._Element, nsmap: Mapping[str | None, str], type_nam
             f"<{local_name(payload)}> holds text directly, which a codec of children cannot carry; "
             "set the codec 'element'"
         )
+    if None not in nsmap:
+        data = copy.deepcopy(payload) if payload.getparent() is None else parse(to_bytes(payload), OUR_OWN)
+        data.tag = "data"
+        if type_name:
+            data.set(names.XSI_TYPE, type_name)
+        return to_bytes(data)
     # `data` itself is in no namespace, so it declares no default one: each child that needs it brings its own
     prefixed = {prefix: uri for prefix, uri in nsmap.items() if prefix is not None}
     data = etree.Element("data", nsmap=prefixed)

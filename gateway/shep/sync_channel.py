@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-import sys
 from typing import Final
 
 from lxml import etree
@@ -26,8 +25,8 @@ from gateway.shep.messages import (
     SyncRequest,
     SyncResponse,
 )
-from gateway.shep.payload import PayloadCodec, encode
-from gateway.xml import XmlBounds, leaf_text, local_name, parse
+from gateway.shep.payload import OUR_OWN, PayloadCodec, encode
+from gateway.xml import leaf_text, local_name, parse
 
 #: bounds of what is read, in characters; no schema sets them, so they are far above anything seen
 MAX_ID_CHARS: Final = 256
@@ -52,9 +51,6 @@ _FAULT_DETAIL: Final = "SendMessageFault1_SendMessageFault"
 _GUID: Final = re.compile(r"\{?([0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12})\}?")
 _NOT_XML: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _NCNAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
-
-#: what we build is bounded by what it is built from
-_OUR_OWN: Final = XmlBounds(sys.maxsize, max_elements=sys.maxsize, max_attributes=sys.maxsize, max_depth=250)
 
 _Fields = dict[str, etree._Element]
 
@@ -149,7 +145,7 @@ def _error_fields(error: ErrorInfo, depth: int) -> str:
 def _body(head: str, data: bytes = b"", tail: str = "", codec: PayloadCodec | None = None) -> etree._Element:
     """Text becomes the Body in one parse: as quick as building it element by element, and nothing is moved."""
     text = f'<soap:Body xmlns:soap="{names.SOAP_11}">{head}'.encode() + data + f"{tail}</soap:Body>".encode()
-    body = parse(text, _OUR_OWN)
+    body = parse(text, OUR_OWN)
     if codec is PayloadCodec.CDATA and b"<![CDATA[" in data:
         element = body[0][0][-1][0]
         element.text = etree.CDATA(element.text or "")  # the parser gave plain text

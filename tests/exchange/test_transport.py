@@ -6,6 +6,7 @@ import contextlib
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import pytest
@@ -278,3 +279,34 @@ def test_closing_twice_is_harmless() -> None:
     opened = HttpxTransport()
     opened.close()
     opened.close()
+
+
+@pytest.mark.parametrize(("scheme", "expected"), [("http", OutcomeUnknown), ("https", PeerUnavailable)])
+def test_closing_ends_what_is_under_way_with_what_is_known_of_it(
+    start: Callable[[Behaviour], Peer], scheme: str, expected: type[Exception]
+) -> None:
+    begun = threading.Event()
+
+    def hold(connection: socket.socket, peer: Peer) -> None:
+        connection.recv(65536)  # a request, or the first words of TLS that are never answered
+        begun.set()
+        peer.ended.wait()
+
+    peer = start(hold)
+    opened = HttpxTransport()
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(post, opened, peer.url.replace("http:", f"{scheme}:"))
+        begun.wait()
+        opened.close()
+        error = waiting.exception()
+    assert type(error) is expected
+    assert "this program stopped" in str(error)
+
+
+def test_nothing_is_sent_after_closing(start: Callable[[Behaviour], Peer]) -> None:
+    peer = start(answering(b"HTTP/1.1 200 OK\r\nContent-Length: 0"))
+    opened = HttpxTransport()
+    opened.close()
+    with pytest.raises(PeerUnavailable, match="stopping"):
+        post(opened, peer.url)
+    assert peer.requests == []

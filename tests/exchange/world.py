@@ -45,7 +45,9 @@ PERSON = invented("85010130055")
 OTHER = invented("90020240055")
 HOUSEHOLD = Household(
     citizens=(
-        Citizen(PERSON, "ТЕСТОВ", "ТЕСТ", "ТЕСТҰЛЫ", None, Disability("2", "жалпы ауру", dt.date(2026, 2, 1), None, "T-1")),
+        Citizen(
+            PERSON, "ТЕСТОВ", "ТЕСТ", "ТЕСТҰЛЫ", None, Disability("2", "жалпы ауру", dt.date(2026, 2, 1), None, "T-1")
+        ),
         Citizen(OTHER, "СЫНАҚОВА", "ҮЛГІ", "ТЕСТҚЫЗЫ"),
     )
 )

@@ -34,9 +34,7 @@ def act(number: str) -> str:
 
 
 def clauses() -> list[object]:
-    return [
-        pytest.param(clause, id=name) for edition in LAW.editions for name, clause in edition.clauses.items()
-    ]
+    return [pytest.param(clause, id=name) for edition in LAW.editions for name, clause in edition.clauses.items()]
 
 
 @pytest.mark.parametrize("clause", clauses())
