@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import datetime as dt
+import signal
 import socket
 import threading
 import time
@@ -34,13 +36,14 @@ from gateway.exchange.verification import TrustPolicy, check_own_signature
 from gateway.fund import consumer
 from gateway.regulation.law import Law
 from gateway.regulation.reading import load_law
+from gateway.rotation import KeyRing, KeySource, Rotation, Watch, of_files, of_folder
 from gateway.shep import contract, sync_channel
 from gateway.shep.messages import ErrorInfo, Sender
 from gateway.signing.key_info import KeyInfoForm
 from gateway.signing.keys import SigningKey, load_signing_key
 from gateway.signing.wss import sign_body
 from gateway.systems import SystemDefinition, find_systems
-from gateway.trust.store import TrustStore
+from gateway.trust.store import TrustMaterial, TrustStore
 from gateway.trust.validate import validate
 from gateway.trust.verdict import RevocationMode
 from gateway.xml import DEFAULT_BOUNDS, XmlBounds
@@ -70,12 +73,19 @@ class Gateway:
     engine: Engine
     law: Law
     systems: Mapping[str, SystemDefinition]
-    key: SigningKey
+    #: our current and next key
+    keys: KeyRing
+    rotation: Rotation
     trust: TrustPolicy
     policy: AskPolicy
     transport: HttpxTransport
     asker: Asker
     server: Server
+
+    @property
+    def key(self) -> SigningKey:
+        """The key that signs now."""
+        return self.keys()
 
     def __enter__(self) -> Self:
         return self
@@ -91,8 +101,7 @@ def assemble(loaded: settings.LoadedSettings) -> Gateway:
     Raises OperatorError: configuration, keys, a system's folder, or a database that is not at this program's revision.
     """
     options = loaded.settings
-    key, trust = load_key(loaded), load_trust(loaded)
-    refuse_mixed_keys(loaded, key, trust)
+    keys, trust = load_keys(loaded), load_trust(loaded)
     systems = load_systems(loaded)
     law = load_regulation()
     # the contract that we publish has to load before anything is served by it
@@ -119,7 +128,7 @@ def assemble(loaded: settings.LoadedSettings) -> Gateway:
         engine=engine,
         transport=transport,
         systems=systems,
-        key=lambda: key,
+        key=keys,
         trust=trust,
         policy=policy,
         law=law,
@@ -130,7 +139,7 @@ def assemble(loaded: settings.LoadedSettings) -> Gateway:
     server = Server(
         engine=engine,
         services={consumer.SERVICE_ID: consumer.ConsumerStatusService(law, bounds=server_bounds)},
-        key=lambda: key,
+        key=keys,
         trust=trust,
         new_message_id=new_message_id,
         policies={
@@ -140,7 +149,9 @@ def assemble(loaded: settings.LoadedSettings) -> Gateway:
         key_info=key_info,
         bounds=server_bounds,
     )
-    return Gateway(loaded, engine, law, systems, key, trust, policy, transport, asker, server)
+    return Gateway(
+        loaded, engine, law, systems, keys, watch(loaded, keys, trust), trust, policy, transport, asker, server
+    )
 
 
 def open_store(loaded: settings.LoadedSettings) -> Engine:
@@ -148,34 +159,81 @@ def open_store(loaded: settings.LoadedSettings) -> Engine:
     return database.engine_for(settings.database_url(loaded), password=settings.database_password(loaded))
 
 
-def load_key(loaded: settings.LoadedSettings) -> SigningKey:
-    """Our signing key. Raises KeyMaterialError or ConfigurationError."""
+def load_keys(loaded: settings.LoadedSettings) -> KeyRing:
+    """Our signing keys, current and next. Raises KeyMaterialError or ConfigurationError."""
     section = loaded.settings.signing
-    password = settings.secret(section.key_password, section.key_password_file, key="signing.key_password_file")
-    return load_signing_key(section.key_file, password.encode() if password else None, section.certificate_file)
+
+    def load_current() -> SigningKey:
+        password = settings.secret(section.key_password, section.key_password_file, key="signing.key_password_file")
+        return load_signing_key(section.key_file, password.encode() if password else None, section.certificate_file)
+
+    def load_next() -> SigningKey:
+        if section.next_key_file is None:
+            raise ConfigurationError("is not set", file=str(loaded.file), key="signing.next_key_file")
+        password = settings.secret(
+            section.next_key_password, section.next_key_password_file, key="signing.next_key_password_file"
+        )
+        return load_signing_key(
+            section.next_key_file, password.encode() if password else None, section.next_certificate_file
+        )
+
+    following = None
+    if section.next_key_file is not None:
+        files = tuple(path for path in (section.next_key_file, section.next_certificate_file) if path is not None)
+        following = KeySource("signing.next_key_file", load_next, files)
+    files = tuple(path for path in (section.key_file, section.certificate_file) if path is not None)
+    return KeyRing(
+        KeySource("signing.key_file", load_current, files),
+        following,
+        next_from=section.next_from,
+        clock=now,
+        accept=lambda key: refuse_mixed_key(loaded, key),
+    )
 
 
 def load_trust(loaded: settings.LoadedSettings) -> TrustPolicy:
-    """Whom we believe. Raises KeyMaterialError when the folder cannot be read."""
+    """Whom we believe. Raises KeyMaterialError when the folder cannot be read, ConfigurationError for a mix."""
     section = loaded.settings.trust
-    return TrustPolicy(TrustStore.load(section.folder), RevocationMode(section.revocation))
+    store = TrustStore.load(section.folder)
+    refuse_mixed_anchors(loaded, store.material)
+    return TrustPolicy(store, RevocationMode(section.revocation))
 
 
-def refuse_mixed_keys(loaded: settings.LoadedSettings, key: SigningKey, trust: TrustPolicy) -> None:
+def watch(loaded: settings.LoadedSettings, keys: KeyRing, trust: TrustPolicy) -> Rotation:
+    """What is read again while the program runs."""
+    folder = loaded.settings.trust.folder
+    return Rotation(
+        (
+            Watch("keys", lambda: of_files(keys.files), keys.reload),
+            Watch(
+                "trust",
+                lambda: of_folder(folder),
+                lambda: trust.store.reload(lambda material: refuse_mixed_anchors(loaded, material)),
+            ),
+        )
+    )
+
+
+def refuse_mixed_anchors(loaded: settings.LoadedSettings, material: TrustMaterial) -> None:
     """Test hierarchies and real ones do not meet: every test authority has TEST in its name (PKI.md section 3).
 
     Raises ConfigurationError.
     """
     live = loaded.settings.environment == "live"
-    for anchor in trust.store.material.anchors:
-        if _is_test(anchor.subject) == live:
+    for anchor in material.anchors:
+        if is_test_authority(anchor.subject) == live:
             raise ConfigurationError(
                 f"{anchor.label} is {'a test' if live else 'not a test'} authority and environment is "
                 f"'{loaded.settings.environment}'",
                 file=str(loaded.file),
                 key="trust.folder",
             )
-    if _is_test(key.certificate.issuer) == live:
+
+
+def refuse_mixed_key(loaded: settings.LoadedSettings, key: SigningKey) -> None:
+    """The same for our own certificate. Raises ConfigurationError."""
+    live = loaded.settings.environment == "live"
+    if is_test_authority(key.certificate.issuer) == live:
         raise ConfigurationError(
             f"our certificate comes from {'a test' if live else 'a real'} authority and environment is "
             f"'{loaded.settings.environment}'",
@@ -184,7 +242,8 @@ def refuse_mixed_keys(loaded: settings.LoadedSettings, key: SigningKey, trust: T
         )
 
 
-def _is_test(name: str) -> bool:
+def is_test_authority(name: str) -> bool:
+    """Whether a distinguished name is of a test hierarchy."""
     return "TEST" in name.upper()
 
 
@@ -239,7 +298,8 @@ def _check(name: str, work: Callable[[], None], good: str) -> Check:
 def _sign_and_verify(gateway: Gateway, at: dt.datetime) -> None:
     body = sync_channel.build_fault(ErrorInfo("READINESS", "never sent", at))
     form = KeyInfoForm(gateway.loaded.settings.signing.key_info)
-    check_own_signature(sign_body(body, gateway.key, form=form), gateway.key.certificate, DEFAULT_BOUNDS)
+    key = gateway.key
+    check_own_signature(sign_body(body, key, form=form), key.certificate, DEFAULT_BOUNDS)
 
 
 def _own_certificate(gateway: Gateway, at: dt.datetime) -> None:
@@ -286,9 +346,7 @@ def make_app(gateway: Gateway, lifespan: Lifespan | None = None) -> Starlette:
             _LOG.warning("exchange", action="request_cut", received_bytes=len(received))
             return Response(status_code=400)
         data = bytes(received)
-        reply = await anyio.to_thread.run_sync(
-            lambda: gateway.server.handle(data, received_at=received_at, peer=peer)
-        )
+        reply = await anyio.to_thread.run_sync(lambda: gateway.server.handle(data, received_at=received_at, peer=peer))
         return Response(reply.body, reply.status, media_type=_XML)
 
     async def wsdl(request: Request) -> Response:
@@ -336,6 +394,18 @@ class AlarmClock:
             coalesce=True,
             misfire_grace_time=None,
         )
+        self._scheduler.add_job(
+            self._gateway.rotation.look,
+            "interval",
+            seconds=gateway.loaded.settings.rotation.interval_s,
+            max_instances=1,
+            coalesce=True,
+            misfire_grace_time=None,
+        )
+
+    def rotate_now(self) -> None:
+        """Keys, certificates and anchors are read again, changed or not."""
+        self._scheduler.add_job(self._gateway.rotation.look, kwargs={"force": True}, misfire_grace_time=None)
 
     def start(self) -> None:
         self._scheduler.start()
@@ -425,6 +495,8 @@ class _Server(uvicorn.Server):
     @contextlib.asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
         self._alarm.start()
+        # delivered in the event loop, between two requests' steps and not inside one
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._alarm.rotate_now)
         try:
             yield
         finally:

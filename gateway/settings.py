@@ -16,19 +16,29 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
 from gateway.errors import ConfigurationError
 
 ENVIRONMENT_PREFIX: Final = "GATEWAY_"
 #: these keys hold secrets: (section, key)
-_SECRETS: Final = frozenset({("signing", "key_password"), ("identity", "sender_password"), ("database", "password")})
+_SECRETS: Final = frozenset(
+    {
+        ("signing", "key_password"),
+        ("signing", "next_key_password"),
+        ("identity", "sender_password"),
+        ("database", "password"),
+    }
+)
 #: relative paths in these keys are read from the folder of the configuration file
 _PATHS: Final = frozenset(
     {
         ("signing", "key_file"),
         ("signing", "certificate_file"),
         ("signing", "key_password_file"),
+        ("signing", "next_key_file"),
+        ("signing", "next_certificate_file"),
+        ("signing", "next_key_password_file"),
         ("identity", "sender_password_file"),
         ("database", "password_file"),
         ("trust", "folder"),
@@ -46,6 +56,7 @@ def _empty_is_none(value: object) -> object:
 
 OptionalPath = Annotated[Path | None, BeforeValidator(_empty_is_none)]
 OptionalSecret = Annotated[SecretStr | None, BeforeValidator(_empty_is_none)]
+OptionalMoment = Annotated[AwareDatetime | None, BeforeValidator(_empty_is_none)]
 
 
 class DatabaseSettings(_Section):
@@ -71,6 +82,13 @@ class SigningSettings(_Section):
     certificate_file: OptionalPath = None
     key_password: OptionalSecret = None
     key_password_file: OptionalPath = None
+    #: the key that follows; it may be configured before its file is there
+    next_key_file: OptionalPath = None
+    next_certificate_file: OptionalPath = None
+    next_key_password: OptionalSecret = None
+    next_key_password_file: OptionalPath = None
+    #: from when the next key signs; empty: from when its certificate begins
+    next_from: OptionalMoment = None
     key_info: Literal["key_identifier", "issuer_serial", "issuer_serial_and_certificate"] = "key_identifier"
 
 
@@ -128,6 +146,12 @@ class PollingSettings(_Section):
     batch: int = Field(default=100, ge=1, le=10_000)
 
 
+class RotationSettings(_Section):
+    """How often keys and the trust folder are looked at; a change counts when it has settled for one more look."""
+
+    interval_s: float = Field(default=10.0, ge=0.1, le=3_600)
+
+
 class LogSettings(_Section):
     level: Literal["debug", "info", "warning", "error"] = "info"
 
@@ -147,6 +171,7 @@ class Settings(_Section):
     systems: SystemsSettings = SystemsSettings()
     services: Mapping[str, ServiceSettings] = Field(default_factory=dict)
     polling: PollingSettings = PollingSettings()
+    rotation: RotationSettings = RotationSettings()
     log: LogSettings = LogSettings()
 
 

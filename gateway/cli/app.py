@@ -20,12 +20,14 @@ app = typer.Typer(
 registry_app = typer.Typer(help="The consumer registry.", no_args_is_help=True)
 journal_app = typer.Typer(help="Every message in and out, with its exact bytes.", no_args_is_help=True)
 pki_app = typer.Typer(help="Certificates: ours, the gateway's, the authorities'.", no_args_is_help=True)
+keys_app = typer.Typer(help="Key files: what is in them, and how well they are protected.", no_args_is_help=True)
 db_app = typer.Typer(help="The database.", no_args_is_help=True)
 config_app = typer.Typer(help="The configuration.", no_args_is_help=True)
 for _name, _group in (
     ("registry", registry_app),
     ("journal", journal_app),
     ("pki", pki_app),
+    ("keys", keys_app),
     ("db", db_app),
     ("config", config_app),
 ):

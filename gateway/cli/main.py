@@ -5,13 +5,28 @@ from __future__ import annotations
 import sys
 
 from gateway import logs
-from gateway.cli import config, daemon, db, demo, doctor, journal, pki, query, read, registry, sandbox, signatures
+from gateway.cli import (
+    config,
+    daemon,
+    db,
+    demo,
+    doctor,
+    journal,
+    keys,
+    pki,
+    pki_check,
+    query,
+    read,
+    registry,
+    sandbox,
+    signatures,
+)
 from gateway.cli.app import app
 from gateway.cli.output import exit_code_of, show_error
 from gateway.errors import GatewayError
 
 #: importing a module of commands registers them
-COMMANDS = (config, daemon, db, demo, doctor, journal, pki, query, read, registry, sandbox, signatures)
+COMMANDS = (config, daemon, db, demo, doctor, journal, keys, pki, pki_check, query, read, registry, sandbox, signatures)
 
 
 def main() -> None:

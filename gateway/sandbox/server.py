@@ -23,6 +23,8 @@ from starlette.types import Receive, Scope, Send
 
 from gateway import resources
 from gateway.errors import OperatorError
+from gateway.sandbox.authority import Authority
+from gateway.sandbox.authority_endpoints import read_at_most, routes
 from gateway.sandbox.misbehaviour import Order, Orders, read_order
 from gateway.sandbox.population import Population
 from gateway.sandbox.simulator import XML, Reply, SimulatedGateway
@@ -65,7 +67,7 @@ def make_app(simulator: SimulatedGateway, *, now: Clock) -> Starlette:
 
     async def sync_channel(request: Request) -> Response:
         try:
-            data = await _read_at_most(request, simulator.bounds.max_bytes)
+            data = await read_at_most(request, simulator.bounds.max_bytes)
         except ClientDisconnect:
             return Response(status_code=400)
         if data is None:
@@ -86,7 +88,7 @@ def make_app(simulator: SimulatedGateway, *, now: Clock) -> Starlette:
 
     async def place(request: Request) -> Response:
         try:
-            data = await _read_at_most(request, _MAX_ORDER_BYTES)
+            data = await read_at_most(request, _MAX_ORDER_BYTES)
             order = read_order(json.loads(data or b"null"), sorted(simulator.systems))
         except ClientDisconnect:
             return Response(status_code=400)
@@ -110,18 +112,9 @@ def make_app(simulator: SimulatedGateway, *, now: Clock) -> Starlette:
             Route("/sandbox/misbehave", place, methods=["POST"]),
             Route("/sandbox/misbehave", waiting, methods=["GET"]),
             Route("/sandbox/misbehave", clear, methods=["DELETE"]),
+            *routes(simulator.authority, now=now),
         ]
     )
-
-
-async def _read_at_most(request: Request, limit: int) -> bytes | None:
-    """The body, or None as soon as it is longer than `limit`. Raises ClientDisconnect."""
-    received = bytearray()
-    async for chunk in request.stream():
-        received += chunk
-        if len(received) > limit:
-            return None
-    return bytes(received)
 
 
 def _json(document: object, status: int = 200) -> JSONResponse:
@@ -230,6 +223,10 @@ class RunningSandbox:
     @property
     def orders(self) -> Orders:
         return self.simulator.orders
+
+    @property
+    def authority(self) -> Authority:
+        return self.simulator.authority
 
 
 @contextlib.contextmanager

@@ -31,6 +31,8 @@ from gateway.errors import (
 )
 from gateway.model import Household, Iin
 from gateway.sandbox import forgery
+from gateway.sandbox.authority import Authority
+from gateway.sandbox.authority_orders import AuthorityService, kinds_of
 from gateway.sandbox.misbehaviour import Misbehaviour, Order, Orders
 from gateway.sandbox.population import Population
 from gateway.shep.envelope import build_envelope
@@ -144,6 +146,8 @@ class SimulatedGateway:
         self.bounds = bounds
         self._keys = SandboxKeys(pki_dir)
         self._keys.get(Signer.SHEP)
+        #: who certified everyone here
+        self.authority = Authority(pki_dir)
         self._trust = TrustStore.load(self._keys.anchors)
         self._by_service = {service: system for system in systems.values() for service in system.service_ids}
         self._answered: Counter[str] = Counter()
@@ -195,6 +199,17 @@ class SimulatedGateway:
                 "post_to": "/sandbox/misbehave",
                 "kinds": [kind.value for kind in Misbehaviour],
                 "waiting": [order.as_dict() for order in self.orders.waiting()],
+            },
+            "authority": {
+                "ocsp": "/ocsp",
+                "tsp": "/tsp",
+                "crl": [f"/crl/{name}" for name in self.authority.crls],
+                "certificates": [f"/cert/{name}" for name in self.authority.certificates],
+                "misbehave": {
+                    "post_to": "/sandbox/authority",
+                    "kinds": {service.value: list(kinds_of(service)) for service in AuthorityService},
+                    "waiting": [order.as_dict() for order in self.authority.orders.waiting()],
+                },
             },
             "answered": answered,
         }

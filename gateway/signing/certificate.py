@@ -27,6 +27,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from gateway.errors import KeyMaterialError, MalformedMessage
+from gateway.signing.der import elements, first
 
 #: a national certificate has about 2 KB; whatever is larger than this is not one
 MAX_CERTIFICATE_BYTES: Final = 16_384
@@ -682,6 +683,10 @@ def _read(der: bytes) -> Certificate:
         policies = tuple(policy["policy"].dotted for policy in _Policies.load(value, strict=True))
     value = opened(SUBJECT_KEY_IDENTIFIER)
     ski = None if value is None else core.OctetString.load(value, strict=True).native
+    # the exact bytes; tbsCertificate begins with [0] version, which is left out when it is 1
+    raw_tbs = first(der)
+    parts = elements(raw_tbs)
+    parts = parts if parts[0][:1] == b"\xa0" else (b"", *parts)
     value = opened(AUTHORITY_KEY_IDENTIFIER)
     aki = None if value is None else read_authority_key_identifier(value)
 
@@ -700,13 +705,13 @@ def _read(der: bytes) -> Certificate:
         subject_key=key_of_name(tbs["subject"]),
         issuer_key=key_of_name(tbs["issuer"]),
         subject_attributes=attributes,
-        subject_der=tbs["subject"].dump(),
-        issuer_der=tbs["issuer"].dump(),
+        subject_der=parts[5],
+        issuer_der=parts[3],
         not_before=read_time(tbs["validity"]["not_before"]),
         not_after=read_time(tbs["validity"]["not_after"]),
         key_family=_key_family(tbs["subject_public_key_info"]["algorithm"]),
-        spki_der=tbs["subject_public_key_info"].dump(),
-        tbs=tbs.dump(),
+        spki_der=parts[6],
+        tbs=raw_tbs,
         signature_oid=outer["signature_algorithm"]["algorithm"].dotted,
         tbs_signature_oid=tbs["signature"]["algorithm"].dotted,
         signature=outer["signature_value"].native,

@@ -32,6 +32,7 @@ from gateway.signing.certificate import (
     read_extensions,
     read_time,
 )
+from gateway.signing.der import first
 
 #: the national CRLs of today have 10 KB to 5 MB
 MAX_CRL_BYTES: Final = 64_000_000
@@ -58,6 +59,11 @@ _REASONS = {  # RFC 5280, 5.3.1
     9: "privilegeWithdrawn",
     10: "aACompromise",
 }
+
+
+def reason_name(code: int) -> str:
+    """RFC 5280's word for a reason; an unknown number is "unspecified"."""
+    return _REASONS.get(code, "unspecified")
 
 
 class _RevokedCertificates(core.Sequence):  # type: ignore[misc]
@@ -123,6 +129,8 @@ class CertificateRevocationList:
     this_update: dt.datetime
     next_update: dt.datetime | None
     number: int | None
+    #: BaseCRLNumber of a delta CRL: it tells what changed since the complete list of that number. None: complete
+    base_number: int | None
     signature_oid: str
     tbs_signature_oid: str
     tbs: bytes
@@ -147,7 +155,11 @@ class CertificateRevocationList:
     @property
     def label(self) -> str:
         number = "" if self.number is None else f" number {self.number}"
-        return f"CRL{number} of {self.issuer}"
+        return f"{'delta CRL' if self.is_delta else 'CRL'}{number} of {self.issuer}"
+
+    @property
+    def is_delta(self) -> bool:
+        return self.base_number is not None
 
     def revocation_of(self, serial: int) -> Revocation | None:
         """The entry for a serial, or None when the list does not name it.
@@ -187,31 +199,48 @@ def _read(der: bytes) -> CertificateRevocationList:
     places, entry_problem = _index(entries)
     scope, scope_problem = _read_scope(extensions.get(_ISSUING_DISTRIBUTION_POINT))
     next_update = tbs["next_update"]
-    number = extensions.get(_CRL_NUMBER)
+    number = _number(extensions.get(_CRL_NUMBER))
+    base_number = _number(extensions.get(_DELTA_CRL_INDICATOR))
     return CertificateRevocationList(
         sha256=hashlib.sha256(der).hexdigest(),
         issuer=name_text(tbs["issuer"]),
         issuer_key=key_of_name(tbs["issuer"]),
         this_update=read_time(tbs["this_update"]),
         next_update=None if isinstance(next_update, core.Void) else read_time(next_update),
-        number=None if number is None else core.Integer.load(number.value, strict=True).native,
+        number=number,
+        base_number=base_number,
         signature_oid=outer["signature_algorithm"]["algorithm"].dotted,
         tbs_signature_oid=tbs["signature"]["algorithm"].dotted,
-        tbs=tbs.dump(),
+        tbs=first(der),
         signature=outer["signature"].native,
         scope=scope,
-        unusable_because=_extension_problem(extensions) or scope_problem or entry_problem,
+        unusable_because=_extension_problem(extensions)
+        or _delta_problem(number, base_number)
+        or scope_problem
+        or entry_problem,
         _entries=entries,
         _places=MappingProxyType(places),
     )
 
 
 def _extension_problem(extensions: Mapping[str, ExtensionValue]) -> str:
-    if _DELTA_CRL_INDICATOR in extensions:
-        return "it is a delta CRL, and only complete ones are read"
     for oid, extension in extensions.items():
         if extension.critical and oid not in _UNDERSTOOD:
             return f"it has the critical extension {oid}, which is not understood"
+    return ""
+
+
+def _number(extension: ExtensionValue | None) -> int | None:
+    if extension is None:
+        return None
+    number = core.Integer.load(extension.value, strict=True).native
+    return int(number)
+
+
+def _delta_problem(number: int | None, base_number: int | None) -> str:
+    # RFC 5280, 5.2.4: without a number of its own nobody can tell whether it is newer than a complete list
+    if base_number is not None and (number is None or number < base_number):
+        return "it is a delta CRL whose own number is missing or below that of its base"
     return ""
 
 
@@ -313,4 +342,4 @@ def _read_entry(content: bytes) -> Revocation:
     revoked_at = read_time(x509.Time.load(content[found[0][2] : found[1][2]], strict=True))
     reason = _entry_extensions(content).get(_REASON_CODE)
     code = 0 if reason is None else int.from_bytes(core.Enumerated.load(reason.value, strict=True).contents, "big")
-    return Revocation(revoked_at, _REASONS.get(code, "unspecified"))
+    return Revocation(revoked_at, reason_name(code))

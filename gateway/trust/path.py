@@ -23,7 +23,7 @@ from typing import Final
 
 from gateway.errors import TrustRefused
 from gateway.signing.certificate import Certificate
-from gateway.trust.certificate_signatures import check_key_strength, check_signed_by, of_certificate
+from gateway.trust.certificate_signatures import check_key_strength, of_certificate
 from gateway.trust.name_constraints import check_name_constraints
 from gateway.trust.store import TrustMaterial
 from gateway.trust.verdict import PATH_STEP, CertificationPath
@@ -99,7 +99,7 @@ class _Search:
                 return
             self.checks_left -= 1
             try:
-                check_signed_by(of_certificate(last), issuer, step=PATH_STEP)
+                self.material.check_signed_by(of_certificate(last), last.sha256, issuer, step=PATH_STEP)
             except TrustRefused as error:
                 self.note(_HAD_AN_ISSUER, error)
                 continue

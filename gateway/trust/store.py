@@ -11,7 +11,7 @@ daemon takes new anchors and CRLs without restart and no check ever sees half of
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -19,12 +19,14 @@ from typing import Final
 
 from gateway.errors import KeyMaterialError, MalformedMessage, TrustRefused
 from gateway.signing.certificate import Certificate, NameKey, is_pem, read_certificates
-from gateway.trust.certificate_signatures import check_signed_by, of_certificate
+from gateway.trust.certificate_signatures import SignedObject, check_signed_by, of_certificate
 from gateway.trust.crl import MAX_CRL_BYTES, CertificateRevocationList, read_crls
 from gateway.trust.verdict import RevocationRules, VerdictCache
 
 #: files read in one trust directory
 MAX_FILES: Final = 10_000
+#: signatures known to hold; the oldest is forgotten
+MAX_REMEMBERED_SIGNATURES: Final = 4_096
 DEFAULT_RULES: Final = RevocationRules()
 
 _SUFFIXES: Final = frozenset({".pem", ".crt", ".cer", ".der", ".crl"})
@@ -48,6 +50,8 @@ class TrustMaterial:
     verdicts: VerdictCache = field(default_factory=VerdictCache)
     #: SHA-256 of CRL and of issuer → why the issuer's key does not stand behind the CRL, "" when it does
     crl_signatures: dict[tuple[str, str], str] = field(default_factory=dict)
+    #: SHA-256 of what was signed and of its issuer: signatures that held. A stranger cannot fill it
+    _held: dict[tuple[str, str], None] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return (
@@ -57,6 +61,27 @@ class TrustMaterial:
 
     def find(self, issuer_key: NameKey, serial: int) -> Certificate | None:
         return self._by_issuer_and_serial.get((issuer_key, serial))
+
+    def peers_named(self, subject_key: NameKey | None) -> tuple[Certificate, ...]:
+        """End-entity certificates of the directory with that subject."""
+        if subject_key is None:
+            return tuple(self.peers)
+        return tuple(c for c in self._by_subject.get(subject_key, ()) if c in self.peers)
+
+    def authorities_named(self, subject_key: NameKey) -> tuple[Certificate, ...]:
+        """Anchors and intermediates with that subject."""
+        return tuple(c for c in self._by_subject.get(subject_key, ()) if c not in self.peers)
+
+    def check_signed_by(self, signed: SignedObject, sha256: str, issuer: Certificate, *, step: str) -> None:
+        """As `certificate_signatures.check_signed_by`, calculated once for what holds; `sha256` names what was signed
+        with its signature."""
+        key = (sha256, issuer.sha256)
+        if key in self._held:
+            return
+        check_signed_by(signed, issuer, step=step)
+        while len(self._held) >= MAX_REMEMBERED_SIGNATURES:
+            self._held.pop(next(iter(self._held.copy()), key), None)  # a copy: another thread may be here too
+        self._held[key] = None
 
     def issuers_of(self, certificate: Certificate) -> tuple[Certificate, ...]:
         """Certificates whose subject is the issuer's name; those with the matching key identifier first.
@@ -69,7 +94,7 @@ class TrustMaterial:
         return tuple(sorted(candidates, key=lambda issuer: (issuer.ski != certificate.aki, issuer.sha256)))
 
     def crls_of(self, issuer: Certificate) -> tuple[CertificateRevocationList, ...]:
-        """CRLs in that issuer's name, newest first; not verified yet."""
+        """CRLs in that issuer's name, complete and delta, newest first; not verified yet."""
         return self._crls_by_issuer.get(issuer.subject_key, ())
 
 
@@ -164,14 +189,16 @@ class TrustStore:
     def find(self, issuer_key: NameKey, serial: int) -> Certificate | None:
         return self._material.find(issuer_key, serial)
 
-    def reload(self) -> TrustMaterial:
+    def reload(self, accept: Callable[[TrustMaterial], None] = lambda _: None) -> TrustMaterial:
         """Read the directory again and forget every verdict. When it cannot be read, the old material stays and
-        KeyMaterialError is raised."""
+        KeyMaterialError is raised; the same for what `accept` raises about the new material."""
         if self._directory is None:
             raise KeyMaterialError("this trust store has no directory to read again")
         with self._reloading:
-            self._material = read_directory(self._directory, self._material.rules)
-        return self._material
+            material = read_directory(self._directory, self._material.rules)
+            accept(material)
+            self._material = material
+        return material
 
 
 def read_directory(directory: Path, rules: RevocationRules = DEFAULT_RULES) -> TrustMaterial:

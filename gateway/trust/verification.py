@@ -7,9 +7,9 @@ with several signatures is valid when each holds and each signer is trusted.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from gateway.errors import MalformedMessage, RevocationUnknown, SignatureRefused, TrustRefused
 from gateway.signing import names, steps
@@ -17,12 +17,15 @@ from gateway.signing.certificate import Certificate
 from gateway.signing.enveloped import verify_enveloped
 from gateway.signing.steps import Step, Trail
 from gateway.signing.wss import verify_envelope
+from gateway.trust.evidence import NO_EVIDENCE, RevocationEvidence
+from gateway.trust.signer_policy import ANY_SIGNER, NO_CLAIM, Claim, SignerRules, check_signer
 from gateway.trust.store import TrustStore
 from gateway.trust.validate import validate
 from gateway.trust.verdict import (
     PATH_STEP,
     PURPOSE_STEP,
     REVOCATION_STEP,
+    SIGNER_STEP,
     RevocationMode,
     RevocationState,
     RevocationStatus,
@@ -35,6 +38,14 @@ _ENVELOPES: Final = frozenset({f"{{{names.SOAP_11}}}Envelope", f"{{{names.SOAP_1
 _NOT_LOOKED_UP: Final = RevocationStatus(
     RevocationState.UNKNOWN, source="none", as_of=None, detail="the check ended before it was looked up"
 )
+
+EvidenceFinder: TypeAlias = Callable[[Certificate], RevocationEvidence]
+"""What was fetched about a certificate; `fetching.RevocationFetching.evidence_for` bound to a store and a time."""
+
+
+def no_evidence(_certificate: Certificate) -> RevocationEvidence:
+    """Nothing but what lies in the trust directory."""
+    return NO_EVIDENCE
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +110,15 @@ def verify_document(
     at: dt.datetime,
     revocation: RevocationMode,
     bounds: XmlBounds = DEFAULT_BOUNDS,
+    evidence: EvidenceFinder = no_evidence,
+    rules: SignerRules = ANY_SIGNER,
+    claim: Claim = NO_CLAIM,
 ) -> VerificationReport:
-    """Verify a signed document at `at` (timezone-aware). Whatever is wrong with it is in the report; raises nothing."""
+    """Verify a signed document at `at` (timezone-aware). Whatever is wrong with it is in the report; raises nothing.
+
+    `evidence` gives what was fetched about a signer's certificate beside the trust directory.
+    """
+    policy = _Policy(store, at, revocation, evidence, rules, claim)
     trail = Trail()
     signed: str | None = None
     try:
@@ -118,7 +136,19 @@ def verify_document(
         return VerificationReport(
             False, error.code, failed.name, error.message, None, None, None, _NOT_LOOKED_UP, trail.steps
         )
-    return _judge(signatures, store, at, revocation, signed, trail.steps)
+    return _judge(signatures, policy, signed, trail.steps)
+
+
+@dataclass(frozen=True, slots=True)
+class _Policy:
+    """What every signer of the document is judged by."""
+
+    store: TrustStore
+    at: dt.datetime
+    revocation: RevocationMode
+    evidence: EvidenceFinder
+    rules: SignerRules
+    claim: Claim
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,13 +167,11 @@ class _Judged:
 
 def _judge(
     signatures: Sequence[tuple[Certificate, str]],
-    store: TrustStore,
-    at: dt.datetime,
-    mode: RevocationMode,
+    policy: _Policy,
     signed: str,
     before: tuple[Step, ...],
 ) -> VerificationReport:
-    judged = [_judge_signer(certificate, algorithm, store, at, mode) for certificate, algorithm in signatures]
+    judged = [_judge_signer(certificate, algorithm, policy) for certificate, algorithm in signatures]
     refused = [j for j in judged if j.valid is False]
     unknown = [j for j in judged if j.valid is None]
     # among good ones, the one about whose revocation least is known speaks for the document
@@ -162,12 +190,18 @@ def _judge(
     )
 
 
-def _judge_signer(
-    certificate: Certificate, algorithm: str, store: TrustStore, at: dt.datetime, mode: RevocationMode
-) -> _Judged:
+def _judge_signer(certificate: Certificate, algorithm: str, policy: _Policy) -> _Judged:
     valid: bool | None
     try:
-        verdict = validate(certificate, store, at=at, revocation=mode)
+        verdict = validate(
+            certificate,
+            policy.store,
+            at=policy.at,
+            revocation=policy.revocation,
+            evidence=policy.evidence(certificate),
+            rules=policy.rules,
+            claim=policy.claim,
+        )
     except TrustRefused as error:
         valid, code, step, message = False, error.code, error.step, error.message
         status = error.revocation if isinstance(error, SignerRevoked) else _NOT_LOOKED_UP
@@ -183,27 +217,29 @@ def _judge_signer(
             step=None,
             message="the signature holds and its signer is trusted",
             revocation=verdict.revocation,
-            steps=_steps_of(verdict, at),
+            steps=_steps_of(verdict, policy),
         )
     held = tuple(Step(name, True, text) for name, text in _HELD[: _ORDER.index(step)])
     failed = Step(step, ok=False, compared=message, code=code)
     return _Judged(certificate, algorithm, valid, code, step, message, status, (*held, failed))
 
 
-_ORDER: Final = (PATH_STEP, PURPOSE_STEP, REVOCATION_STEP)
+_ORDER: Final = (PATH_STEP, PURPOSE_STEP, SIGNER_STEP, REVOCATION_STEP)
 _HELD: Final = (
     (PATH_STEP, "signatures, dates and constraints hold up to a trust anchor"),
     (PURPOSE_STEP, "the certificate may sign messages"),
+    (SIGNER_STEP, "the signer fits the service and the claim"),
 )
 
 
-def _steps_of(verdict: TrustVerdict, at: dt.datetime) -> tuple[Step, ...]:
+def _steps_of(verdict: TrustVerdict, policy: _Policy) -> tuple[Step, ...]:
     path, certificate, status = verdict.path, verdict.certificate, verdict.revocation
     usage = ", ".join(sorted(certificate.key_usage or ()))
     roles = ", ".join(certificate.roles) or "none stated"
     until = path.valid_until.isoformat()
     return (
-        Step(PATH_STEP, True, f"{path}; all valid at {at.isoformat()} and until {until}"),
+        Step(PATH_STEP, True, f"{path}; all valid at {policy.at.isoformat()} and until {until}"),
         Step(PURPOSE_STEP, True, f"key usage {usage}; national roles: {roles}"),
+        Step(SIGNER_STEP, True, check_signer(certificate, policy.rules, policy.claim)),
         Step(REVOCATION_STEP, True, f"{status.status} ({status.source}; mode {verdict.mode}): {status.detail}"),
     )

@@ -97,7 +97,7 @@ def test_an_answer_is_journalled_read_and_recorded(engine: Engine, keys: Keys, r
     assert (request.step, request.kind, request.verdict) == (8, "request", "signed")
     assert (reply.step, reply.kind, reply.verdict) == (10, "reply", "accepted")
     assert reply.signer.subject == keys["shep"].certificate.subject
-    assert (reply.revocation.status, reply.revocation.source) == ("good", "crl")
+    assert (reply.revocation.status, reply.revocation.source) == ("good", "delta_crl+crl")
 
     row = exchange_of(engine)
     assert (row.state, row.outcome, row.code) == (State.ANSWERED, Outcome.FOUND, "")

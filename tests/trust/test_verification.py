@@ -73,7 +73,7 @@ def test_a_signed_envelope_of_a_trusted_system_is_valid(
     assert list(shown) == CONTRACT_KEYS
     assert (shown["valid"], shown["code"], shown["step"], shown["signed"]) == (True, "ok", None, "body")
     assert shown["algorithm"] == "RSA-SHA256"
-    assert shown["revocation"] == {"status": "good", "source": "crl", "as_of": "2026-11-21T11:00:00+00:00"}
+    assert shown["revocation"] == {"status": "good", "source": "delta_crl+crl", "as_of": "2026-11-21T11:00:00+00:00"}
     assert shown["signer"] == {
         "subject": "C=KZ,OU=BIN990140000027,O=TEST ORGANISATION 2 (INVENTED),UID=1.2.398.999.2,CN=TEST SHEP SIMULATOR",
         "serial": str(report.signer.serial) if report.signer else "",
@@ -115,7 +115,7 @@ def test_a_signer_that_is_not_trusted_makes_it_invalid_and_is_named(
 
 def test_a_revoked_signer_comes_with_its_evidence(pki: ThrowawayPki, store: TrustStore) -> None:
     shown = verify(envelope(pki, "revoked"), store).as_dict()
-    assert shown["revocation"] == {"status": "revoked", "source": "crl", "as_of": "2026-11-21T11:00:00+00:00"}
+    assert shown["revocation"] == {"status": "revoked", "source": "delta_crl", "as_of": "2026-11-21T11:30:00+00:00"}
     assert "keyCompromise" in shown["message"]
 
 
@@ -177,10 +177,10 @@ def test_explain_names_every_step_with_what_it_compared(pki: ThrowawayPki, store
     shown = verify(envelope(pki, "client"), store).as_dict(explain=True)
     assert list(shown) == [*CONTRACT_KEYS, "steps"]
     names = [step["name"] for step in shown["steps"]]
-    assert names[-3:] == ["path", "purpose", "revocation"]
+    assert names[-4:] == ["path", "purpose", "signer", "revocation"]
     assert all(step["ok"] and step["compared"] and not step["code"] for step in shown["steps"])
-    assert "digitalSignature, nonRepudiation" in shown["steps"][-2]["compared"]
-    assert "right_to_sign" in shown["steps"][-2]["compared"]
+    assert "digitalSignature, nonRepudiation" in shown["steps"][-3]["compared"]
+    assert "right_to_sign" in shown["steps"][-3]["compared"]
 
 
 def test_what_explains_a_persons_signature_does_not_name_the_person(pki: ThrowawayPki, store: TrustStore) -> None:
