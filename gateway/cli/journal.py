@@ -78,9 +78,8 @@ def show(
         print_json(entry.as_dict())
         return
     for key, value in entry.as_dict().items():
-        if isinstance(value, dict):
-            value = " · ".join(str(part) for part in value.values() if part)
-        console.print(f"{key:16} {escape(str(value))}")
+        shown = " · ".join(str(part) for part in value.values() if part) if isinstance(value, dict) else str(value)
+        console.print(f"{key:16} {escape(shown)}")
 
 
 def _journal(config: ConfigOption) -> Journal:

@@ -18,7 +18,7 @@ def init(
     folder: Annotated[Path, typer.Argument(help="A new or empty folder.")],
     as_json: JsonOption = False,
 ) -> None:
-    """Mint a throw-away PKI: anchors to trust, our key, the simulated gateway's key, and signers nobody should trust."""
+    """Mint a throw-away PKI: anchors, our key, the simulated gateway's, and signers nobody should trust."""
     made = throwaway_pki.init(folder, now=daemon.now())
     if as_json:
         print_json({"folder": str(folder), "anchors": str(made.anchors), "key": str(made.key("gateway"))})

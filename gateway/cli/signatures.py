@@ -19,8 +19,8 @@ from gateway.shep import envelope
 from gateway.signing import enveloped, keys, wss
 from gateway.signing.key_info import KeyInfoForm
 from gateway.trust import verification
-from gateway.trust.verdict import RevocationMode
 from gateway.trust.store import TrustStore
+from gateway.trust.verdict import RevocationMode
 
 
 class Profile(StrEnum):
@@ -28,7 +28,7 @@ class Profile(StrEnum):
     ENVELOPED = "enveloped"
 
 
-@app.command("sign", epilog="Example: gateway sign request.xml --profile wss --key var/pki/keys/gateway.pem -o signed.xml")
+@app.command("sign", epilog="Example: gateway sign request.xml --profile wss --key mine.p12 -o signed.xml")
 def sign(
     file: Annotated[Path, typer.Argument(help="A SOAP envelope (wss) or a document (enveloped).")],
     profile: Annotated[Profile, typer.Option(help="WS-Security over the Body, or an enveloped business signature.")],
@@ -60,7 +60,7 @@ def sign(
 @app.command("verify", epilog="Example: gateway verify reply.xml --trust var/pki/anchors --explain")
 def verify(
     files: Annotated[list[Path], typer.Argument(help="Signed documents; several give JSON Lines.")],
-    trust: Annotated[Path, typer.Option(help="Folder of certificates and CRLs, PEM or DER; self-signed ones are anchors.")],
+    trust: Annotated[Path, typer.Option(help="Folder of certificates and CRLs; self-signed ones are anchors.")],
     revocation: Annotated[
         RevocationMode, typer.Option(help="What unknown revocation does: refuse it, show it, or do not look.")
     ] = RevocationMode.REQUIRE,
@@ -89,12 +89,16 @@ def verify(
 
 
 def _show(file: Path, report: verification.VerificationReport, *, explain: bool) -> None:
-    word = {True: "[green]valid[/green]", False: "[red]not valid[/red]", None: "[yellow]undecided[/yellow]"}[report.valid]
+    word = {True: "[green]valid[/green]", False: "[red]not valid[/red]", None: "[yellow]undecided[/yellow]"}[
+        report.valid
+    ]
     output.console.print(f"{escape(str(file))}: {word} ({report.code}) {escape(report.message)}")
     document = report.as_dict(explain=True)
     if report.signer is not None:
         output.console.print(f"  signed: {document['signed']} · {document['algorithm']}")
-        output.console.print(f"  signer: {escape(document['signer']['subject'])} · serial {document['signer']['serial']}")
+        output.console.print(
+            f"  signer: {escape(document['signer']['subject'])} · serial {document['signer']['serial']}"
+        )
         revocation = document["revocation"]
         output.console.print(f"  revocation: {revocation['status']} · {revocation['source'] or 'no evidence'}")
     if explain:

@@ -19,7 +19,6 @@ from sqlalchemy.exc import IntegrityError
 
 from gateway.database import writing
 from gateway.errors import (
-    EditionNotInForce,
     GatewayError,
     MalformedMessage,
     MappingError,
@@ -45,7 +44,7 @@ from gateway.exchange.verification import (
     verify_message,
 )
 from gateway.model import Answer, Consent, Fact, Iin, Outcome, Provenance, Query, Rejection
-from gateway.registry.store import record_answer, standing_of
+from gateway.registry.store import next_change_of, record_answer
 from gateway.regulation.law import Law
 from gateway.shep import envelope, sync_channel
 from gateway.shep.messages import ErrorInfo, RequestInfo, ResponseInfo, Sender, SyncResponse
@@ -425,11 +424,7 @@ class Asker:
         if question.query.consent is not None:
             return  # a consent is for one call: nobody can ask again without the person
         subject = question.query.subject
-        try:
-            today = self._law.local_day(answered_at)
-            change = standing_of(connection, subject, as_of=today, known_at=answered_at, law=self._law).next_change
-        except EditionNotInForce:
-            change = None
+        change = next_change_of(connection, subject, system=question.definition.slug, after=answered_at, law=self._law)
         due_at, reason = due.next_due(
             refresh_days=question.definition.refresh_days, answered_at=answered_at, next_change=change
         )
@@ -532,7 +527,8 @@ def _check_answers_our_question(answer: Answer, query: Query) -> bool:
     """Step 12: the payload's own word for which question and whom it is about. Whether it named our question."""
     if answer.answers_message_id and answer.answers_message_id != query.message_id:
         raise MalformedMessage("the payload answers another question", code="wrong_correlation")
-    if any(fact.subject != query.subject for fact in answer.facts):
+    named = {fact.subject for fact in answer.facts} | ({answer.about} if answer.about is not None else set())
+    if named - {query.subject}:
         raise MalformedMessage("the answer is about another person than the one asked about", code="wrong_subject")
     return bool(answer.answers_message_id)
 

@@ -51,13 +51,13 @@ def read_response(response: etree._Element) -> Answer:
     code = _required_text(result, "code")
     if code == "REFUSED":
         rejection = Rejection(_required_text(result, "reasonCode"), _text(result, "message") or "")
-        return Answer(Outcome.REJECTED, answers_message_id=answers, rejection=rejection)
+        return Answer(Outcome.REJECTED, answers_message_id=answers, rejection=rejection, about=subject)
     if code not in ("FOUND", "NOT_FOUND"):
         raise _unknown_code(result, "code", code)
     facts = tuple(_disability(record, subject) for record in _items(response, "disabilities", "disability"))
     if (code == "FOUND") != bool(facts):
         raise MappingError(f"<code> of <result> says {code} and the answer lists {len(facts)} records")
-    return Answer(outcome_of(facts, (KIND,), (KIND,)), facts, (KIND,), answers)
+    return Answer(outcome_of(facts, (KIND,), (KIND,)), facts, (KIND,), answers, about=subject)
 
 
 def _disability(record: etree._Element, subject: Iin) -> Fact:

@@ -60,7 +60,7 @@ def read_response(response: etree._Element) -> Answer:
     code = _required_text(result, "code")
     if code == "REFUSED":
         rejection = Rejection(_required_text(result, "reasonCode"), _text(result, "message") or "")
-        return Answer(Outcome.REJECTED, answers_message_id=answers, rejection=rejection)
+        return Answer(Outcome.REJECTED, answers_message_id=answers, rejection=rejection, about=subject)
     if code not in ("FOUND", "NOT_FOUND"):
         raise _unknown_code(result, "code", code)
     asked = _record_types(response)
@@ -73,7 +73,7 @@ def read_response(response: etree._Element) -> Answer:
     if (code == "FOUND") != bool(facts):
         raise MappingError(f"<code> of <result> says {code} and the answer lists {len(facts)} records")
     complete = tuple(kind for kind in asked if _complete(kind, subject, facts))
-    return Answer(outcome_of(facts, asked, complete), tuple(facts), complete, answers)
+    return Answer(outcome_of(facts, asked, complete), tuple(facts), complete, answers, about=subject)
 
 
 def _record_types(response: etree._Element) -> list[str]:
