@@ -116,9 +116,7 @@ def parse(data: bytes, bounds: XmlBounds = DEFAULT_BOUNDS) -> etree._Element:
         root = etree.fromstring(data, _hardened_parser())
     except etree.XMLSyntaxError as error:
         # the parser's own text may quote the document: only its place is told
-        raise MalformedMessage(
-            f"the document is not well-formed XML (line {error.lineno})", code="not_xml"
-        ) from None
+        raise MalformedMessage(f"the document is not well-formed XML (line {error.lineno})", code="not_xml") from None
     except ValueError:
         raise MalformedMessage("the document is not well-formed XML", code="not_xml") from None
     if root.getroottree().docinfo.internalDTD is not None:

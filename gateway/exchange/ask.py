@@ -14,6 +14,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 import structlog
+from lxml import etree
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import IntegrityError
 
@@ -47,6 +48,7 @@ from gateway.model import Answer, Consent, Fact, Iin, Outcome, Provenance, Query
 from gateway.registry.store import next_change_of, record_answer
 from gateway.regulation.law import Law
 from gateway.shep import envelope, sync_channel
+from gateway.shep.contract import envelope_schema
 from gateway.shep.messages import ErrorInfo, RequestInfo, ResponseInfo, Sender, SyncResponse
 from gateway.shep.payload import PayloadCodec, decode
 from gateway.signing.certificate import Certificate
@@ -211,7 +213,9 @@ class Asker:
             sender=self._policy.sender,
         )
         key = self._key()
-        signed = sign_body(sync_channel.build_request(info, payload, codec), key, form=self._policy.key_info)
+        body = sync_channel.build_request(info, payload, codec)
+        _check_fits_channel(body)
+        signed = sign_body(body, key, form=self._policy.key_info)
 
         # 7 our own signature, as the other side will see it
         check_own_signature(signed, key.certificate, self._policy.bounds)
@@ -501,6 +505,14 @@ def _kinds(definition: SystemDefinition, facts: Sequence[str]) -> tuple[str, ...
             raise OperatorError(f"{definition.slug} does not give {fact!r}; it gives: {known}", code="unknown_fact")
         kinds += [kind for kind in given if kind not in kinds]
     return tuple(kinds)
+
+
+def _check_fits_channel(body: etree._Element) -> None:
+    """Step 5: what we send fits the channel's schema. What does not is ours to mend."""
+    try:
+        envelope_schema()(body)
+    except MalformedMessage as error:
+        raise OperatorError(error.message, code=error.code) from error
 
 
 def _check_signer(certificate: Certificate, ours: Certificate, bins: frozenset[str]) -> None:

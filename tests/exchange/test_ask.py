@@ -36,6 +36,7 @@ from gateway.registry.store import facts_of
 from gateway.registry.tables import FACT
 from gateway.shep.faults import FaultCode
 from gateway.shep.messages import ErrorInfo, StatusInfo
+from gateway.shep.names import SOAP_11
 from gateway.signing.key_info import KeyInfoForm
 from gateway.signing.keys import SoftwareKey
 from gateway.systems import SystemDefinition
@@ -676,3 +677,14 @@ def test_a_message_id_is_never_used_twice(engine: Engine, keys: Keys, register: 
 def test_steps_of_errors_have_names() -> None:
     assert step_of(GatewayError("?")) == "reply"
     assert step_of(OutcomeUnknown("?")) == "post"
+
+
+def test_a_request_that_does_not_fit_the_channel_is_never_signed(
+    store: Engine, keys: Keys, register: Register, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong = etree.Element(f"{{{SOAP_11}}}Body")
+    monkeypatch.setattr("gateway.exchange.ask.sync_channel.build_request", lambda *_: wrong)
+    with pytest.raises(OperatorError) as refused:
+        asker(store, keys, register).ask("cbdi", PERSON)
+    assert refused.value.code == "contract"
+    assert register.requests == []
