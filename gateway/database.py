@@ -151,7 +151,7 @@ def _translated() -> Iterator[None]:
     except IntegrityError:
         raise
     except PoolTimeoutError as error:
-        raise StoreError("every connection to the database is in use; the program is asked for more than it can do") from error
+        raise StoreError("every connection to the database is in use: more is asked than it can do") from error
     except DBAPIError as error:
         raise StoreError(
             f"the database refused ({type(error.orig).__name__}); see that it runs, is reachable, has room "
