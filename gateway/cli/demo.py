@@ -205,10 +205,8 @@ class _Story:
         with reading(gateway.engine) as connection:
             answer = standing_of(connection, iin, as_of=gateway.law.local_day(at), known_at=at, law=gateway.law)
         word = "insured" if answer.insured else "not insured"
-        until = answer.valid_until.isoformat() if answer.valid_until else "open"
-        console.print(
-            f"  {word}: {answer.basis}, {answer.category}, at the cost of the {answer.budget} budget, until {until}"
-        )
+        until = f"until {answer.valid_until.isoformat()}" if answer.valid_until else "with no end in sight"
+        console.print(f"  {word}: {answer.basis}, {answer.category}, {answer.budget} budget, {until}")
         for citation in answer.because:
             clause = gateway.law.clause(citation)
             console.print(f"  {citation!s:18} {escape(_shortened(clause.kk))}")
