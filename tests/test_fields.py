@@ -8,7 +8,8 @@ from gateway.errors import MappingError
 
 XSI = "http://www.w3.org/2001/XMLSchema-instance"
 RECORD = etree.fromstring(
-    f'<record xmlns:xsi="{XSI}" xmlns:n="urn:n"><n:a> x </n:a><b xsi:nil="true">hidden</b><c/><d><e/></d><f>1</f><f>2</f>'
+    f'<record xmlns:xsi="{XSI}" xmlns:n="urn:n"><n:a> x </n:a><b xsi:nil="true">hidden</b><c/>'
+    "<d><e/></d><f>1</f><f>2</f>"
     "<day>2026-02-28+0600</day><noday>28.02.2026</noday><iin>900101300017</iin>"
     "<list><i/><i/></list></record>"
 )
