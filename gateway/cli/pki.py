@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from gateway import daemon
-from gateway.cli.app import JsonOption, pki_app
+from gateway.cli.app import ConfigOption, JsonOption, pki_app
 from gateway.cli.output import console, print_json
 from gateway.trust import throwaway_pki
 
@@ -16,6 +16,7 @@ from gateway.trust import throwaway_pki
 @pki_app.command("init", epilog="Example: gateway pki init var/pki")
 def init(
     folder: Annotated[Path, typer.Argument(help="A new or empty folder.")],
+    config: ConfigOption = None,  # noqa: ARG001 - every command takes it; this one needs nothing of it
     as_json: JsonOption = False,
 ) -> None:
     """Mint a throw-away PKI: anchors, our key, the simulated gateway's, and signers nobody should trust."""

@@ -12,7 +12,7 @@ from rich.markup import escape
 
 from gateway import daemon, settings, xml
 from gateway.cli import output
-from gateway.cli.app import JsonOption, app
+from gateway.cli.app import ConfigOption, JsonOption, app, load_settings
 from gateway.cli.files import read_bytes, write_bytes
 from gateway.cli.parsing import moment
 from gateway.shep import envelope
@@ -32,17 +32,23 @@ class Profile(StrEnum):
 def sign(
     file: Annotated[Path, typer.Argument(help="A SOAP envelope (wss) or a document (enveloped).")],
     profile: Annotated[Profile, typer.Option(help="WS-Security over the Body, or an enveloped business signature.")],
-    key: Annotated[Path, typer.Option(help="PEM, PKCS#8 or PKCS#12.")],
     result: Annotated[Path, typer.Option("-o", "--output", help="Where the signed document goes.")],
+    key: Annotated[
+        Path | None, typer.Option(help="PEM, PKCS#8 or PKCS#12; by default the configured key.", show_default=False)
+    ] = None,
     certificate: Annotated[Path | None, typer.Option(help="Where the key file carries none.")] = None,
     password_env: Annotated[str | None, typer.Option(help="Variable that holds the key's password.")] = None,
     key_info: Annotated[KeyInfoForm, typer.Option(help="How the certificate travels (wss).")] = (
         KeyInfoForm.KEY_IDENTIFIER
     ),
+    config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Sign a document."""
-    signing_key = keys.load_signing_key(key, _password(password_env), certificate)
+    if key is None:
+        signing_key: keys.SigningKey = daemon.load_key(load_settings(config))
+    else:
+        signing_key = keys.load_signing_key(key, _password(password_env), certificate)
     root = xml.parse(read_bytes(file))
     if profile is Profile.WSS:
         _, body = envelope.split(root)
@@ -68,14 +74,17 @@ def verify(
         str | None, typer.Option(help="Moment of validation, ISO 8601 with zone; by default now.", show_default=False)
     ] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Every step with what it compared.")] = False,
+    config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Is the signature true, is the signer trusted, and is the certificate not revoked?"""
     when = moment(at, key="--at") or daemon.now()
     store = TrustStore.load(trust)
+    loaded = load_settings(config)
+    bounds = daemon.xml_bounds(loaded, loaded.settings.server.max_request_bytes)
     verdicts: list[bool | None] = []
     for file in files:
-        report = verification.verify_document(read_bytes(file), store, at=when, revocation=revocation)
+        report = verification.verify_document(read_bytes(file), store, at=when, revocation=revocation, bounds=bounds)
         verdicts.append(report.valid)
         if as_json:
             document = report.as_dict(explain=explain)
