@@ -42,12 +42,15 @@ def list_entries(
         for entry in entries:
             print_json(entry.as_dict())
         return
-    table = Table("id", "at", "", "service", "kind", "message id", "bytes", "verdict", box=None)
+    table = Table("id", "at", "", "service", "kind", box=None)
+    table.add_column("message id", no_wrap=True)
+    table.add_column("bytes")
+    table.add_column("verdict", no_wrap=True)
     for entry in entries:
         arrow = "→" if entry.direction is MessageDirection.OUT else "←"
         table.add_row(
             str(entry.id),
-            entry.at.isoformat(timespec="seconds"),
+            f"{entry.at:%Y-%m-%d %H:%M:%S}",
             arrow,
             escape(entry.system or entry.service_id),
             entry.kind,
