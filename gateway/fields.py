@@ -90,21 +90,19 @@ def iin(parent: etree._Element, name: str) -> Iin:
 def date(parent: etree._Element | None, name: str) -> dt.date | None:
     """A day, taken as it is written, whatever zone stands behind it."""
     written = text(parent, name)
-    if written is None:
-        return None
+    return None if parent is None or written is None else _day(parent, name, written)
+
+
+def required_date(parent: etree._Element, name: str) -> dt.date:
+    return _day(parent, name, required_text(parent, name))
+
+
+def _day(parent: etree._Element, name: str, written: str) -> dt.date:
     form = _DAY.fullmatch(written)
     try:
         return dt.date.fromisoformat(form.group(1) if form else "")
     except ValueError:
-        owner = "" if parent is None else f" of <{name_of(parent)}>"
-        raise MappingError(f"<{name}>{owner} is not a date") from None
-
-
-def required_date(parent: etree._Element, name: str) -> dt.date:
-    required_text(parent, name)
-    day = date(parent, name)
-    assert day is not None  # noqa: S101 - the text is there, and what is no date has raised
-    return day
+        raise MappingError(f"<{name}> of <{name_of(parent)}> is not a date") from None
 
 
 def known(parent: etree._Element, name: str, table: Mapping[str, str]) -> str:
