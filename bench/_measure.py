@@ -7,7 +7,9 @@ import time
 from collections.abc import Callable, Mapping
 
 
-def median_us(work: Mapping[str, Callable[[], object]], *, rounds: int = 25, seconds_per_round: float = 0.02) -> dict[str, float]:
+def median_us(
+    work: Mapping[str, Callable[[], object]], *, rounds: int = 25, seconds_per_round: float = 0.02
+) -> dict[str, float]:
     """Median microseconds of CPU per call of each piece of work.
 
     Every round runs each piece in turn, so that a slow moment of the machine falls on all of them.

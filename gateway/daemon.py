@@ -26,7 +26,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from gateway import database, resources, settings
-from gateway.errors import ConfigurationError, GatewayError, OperatorError
+from gateway.errors import ConfigurationError, GatewayError
 from gateway.exchange.ask import Asker, AskPolicy
 from gateway.exchange.echo import echo
 from gateway.exchange.polling import poll_once
@@ -34,6 +34,7 @@ from gateway.exchange.serve import Server, ServicePolicy
 from gateway.exchange.transport import HttpxTransport
 from gateway.exchange.verification import TrustPolicy, check_own_signature
 from gateway.fund import consumer
+from gateway.listening import bind
 from gateway.regulation.law import Law
 from gateway.regulation.reading import load_law
 from gateway.rotation import KeyRing, KeySource, Rotation, Watch, of_files, of_folder
@@ -415,7 +416,7 @@ class AlarmClock:
         self._stopping.set()
 
     def stop(self, wait_s: float) -> None:
-        """End it. A question that is still in hand after `wait_s` is cut off: its row says that the outcome is unknown."""
+        """End it. A question still in hand after `wait_s` is cut off: its row says that the outcome is unknown."""
         self.take_no_more()
         if self._polling.acquire(timeout=max(wait_s, 0)):
             self._polling.release()
@@ -446,22 +447,17 @@ def serve(loaded: settings.LoadedSettings, *, on_listening: Callable[[str], None
     A signal stops taking work; what is in hand is finished, and after `server.drain_timeout_s` cut off.
     `on_listening` gets the address. Raises OperatorError.
     """
+    options = loaded.settings.server
     with assemble(loaded) as gateway:
-        alarm = AlarmClock(gateway)
-        server = _Server(gateway, alarm, on_listening)
-        server.run()
-        if not server.started:
-            raise OperatorError(
-                f"cannot listen on {loaded.settings.server.host} port {loaded.settings.server.port}; "
-                "see what else listens there, or set server.port (0 takes a free one)",
-                code="port",
-            )
+        bound, url = bind(options.host, options.port, setting="server.port")
+        with bound:
+            _Server(gateway, AlarmClock(gateway), lambda: on_listening(url)).run(sockets=[bound])
 
 
 class _Server(uvicorn.Server):
     """uvicorn, which says when it listens and drains against one deadline."""
 
-    def __init__(self, gateway: Gateway, alarm: AlarmClock, on_listening: Callable[[str], None]) -> None:
+    def __init__(self, gateway: Gateway, alarm: AlarmClock, on_listening: Callable[[], None]) -> None:
         options = gateway.loaded.settings.server
         self._alarm = alarm
         self._on_listening = on_listening
@@ -470,8 +466,6 @@ class _Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 make_app(gateway, self._lifespan),
-                host=options.host,
-                port=options.port,
                 log_config=None,
                 log_level="critical",
                 access_log=False,
@@ -484,8 +478,7 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
-            host, port = self.servers[0].sockets[0].getsockname()[:2]
-            self._on_listening(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
+            self._on_listening()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self._deadline_s = time.monotonic() + self._drain_s

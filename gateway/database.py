@@ -19,6 +19,7 @@ from alembic.util import CommandError
 from sqlalchemy import Connection, DateTime, Dialect, Engine, MetaData, create_engine, event, make_url, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.types import TypeDecorator
 
 from gateway.errors import ConfigurationError, StoreError
@@ -149,6 +150,8 @@ def _translated() -> Iterator[None]:
         yield
     except IntegrityError:
         raise
+    except PoolTimeoutError as error:
+        raise StoreError("every connection to the database is in use: more is asked than it can do") from error
     except DBAPIError as error:
         raise StoreError(
             f"the database refused ({type(error.orig).__name__}); see that it runs, is reachable, has room "

@@ -163,13 +163,16 @@ class Answer:
     `outcome` is UNKNOWN where the register answered and its silence proves nothing (`outcome_of`);
     `complete_for` are the fact kinds of which this answer lists *all* current records of the person:
     only for these may an absent record be taken as "no longer there";
-    `answers_message_id` is the request id that the register repeats in its payload, "" where it does not.
+    `answers_message_id` is the request id that the register repeats in its payload, "" where it does not;
+    `about` is the person whom the payload names as the one asked about, None where the contract has no place for it:
+    an answer without facts must not be taken for one about somebody else.
     """
 
     outcome: Outcome
     facts: tuple[Fact, ...] = ()
     complete_for: tuple[str, ...] = ()
     answers_message_id: str = ""
+    about: Iin | None = None
     rejection: Rejection | None = None
 
 

@@ -187,7 +187,7 @@ class LoadedSettings:
 def load(file: Path, environment: Mapping[str, str] | None = None) -> LoadedSettings:
     """Read the file and the environment. Raises ConfigurationError naming file and key."""
     values = _read_toml(file)
-    sources = {key: "file" for key in _flatten(values)}
+    sources = dict.fromkeys(_flatten(values), "file")
     _refuse_secrets(values, file)
     for dotted, text in _overlay(os.environ if environment is None else environment):
         _put(values, dotted, text)

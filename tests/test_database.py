@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -219,3 +219,13 @@ def test_a_url_that_cannot_be_used_names_the_key(url: str, complaint: str) -> No
         engine_for(url)
     assert refused.value.key == "database.url"
     assert "secret" not in str(refused.value)
+
+
+def test_a_pool_with_nothing_left_is_a_store_error(postgresql_url: str) -> None:
+    with opened(postgresql_url) as engine:
+        engine.pool._timeout = 0  # type: ignore[attr-defined] # nobody waits here
+        with ExitStack() as held:
+            for _ in range(engine.pool.size() + engine.pool._max_overflow):  # type: ignore[attr-defined]
+                held.enter_context(engine.connect())
+            with pytest.raises(StoreError, match="in use"), reading(engine):
+                pass

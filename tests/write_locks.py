@@ -12,7 +12,9 @@ def write(name: str, extras: tuple[str, ...], more: str) -> None:
     command = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--universal", "--python-version", "3.11"]
     command += ["--generate-hashes", "--no-emit-index-url", "--no-header", "--no-annotate", "--upgrade"]
     command += [f"--extra={extra}" for extra in extras]
-    pinned = subprocess.run([*command, "pyproject.toml", "-"], cwd=ROOT, input=more, text=True, check=True, capture_output=True)
+    pinned = subprocess.run(
+        [*command, "pyproject.toml", "-"], cwd=ROOT, input=more, text=True, check=True, capture_output=True
+    )
     (ROOT / name).write_text(HEADER + pinned.stdout, encoding="utf-8")
 
 

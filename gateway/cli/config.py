@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.table import Table
 
-from gateway import settings
+from gateway import daemon, settings
 from gateway.cli.app import ConfigOption, JsonOption, config_app, load_settings
 from gateway.cli.output import console, print_json
 
@@ -13,11 +13,17 @@ from gateway.cli.output import console, print_json
 def check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """The effective configuration with its sources, secrets masked; refuses what cannot work."""
     loaded = load_settings(config)
+    # both refuse what does not belong into this environment
+    daemon.load_keys(loaded)
+    daemon.load_trust(loaded)
+    systems = daemon.load_systems(loaded)
+    daemon.load_regulation()
     rows = settings.describe(loaded)
     if as_json:
         print_json(
             {
                 "file": str(loaded.file),
+                "systems": list(systems),
                 "values": [{"key": key, "value": value, "source": source} for key, value, source in rows],
             }
         )
@@ -26,4 +32,5 @@ def check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     for key, value, source in rows:
         table.add_row(key, value, source)
     console.print(table)
+    console.print(f"systems: {', '.join(systems)}")
     console.print("The configuration is whole. `gateway doctor` tries it.")

@@ -41,7 +41,7 @@ from gateway.xml import leaf_text, only_child
 PEOPLE: Final = 1_000
 SEED: Final = 1
 #: whom the story is about, by what they show
-CAST: Final = ("disabled_for_a_period", "ward", "mother", "deceased")
+CAST: Final = ("disabled_indefinitely", "ward", "mother", "deceased")
 _START_S: Final = 60.0
 
 _CONFIG: Final = """\
@@ -64,7 +64,9 @@ port = 0
 
 
 @app.command("demo", epilog="Example: gateway demo --once")
-def demo(once: Annotated[bool, typer.Option("--once", help="End after the story instead of staying up.")] = False) -> None:
+def demo(
+    once: Annotated[bool, typer.Option("--once", help="End after the story instead of staying up.")] = False,
+) -> None:
     """Mint keys, start a sandbox and the daemon on free ports, ask four registers, be lied to, and serve an answer."""
     with tempfile.TemporaryDirectory(prefix="shep-gateway-demo-") as name, contextlib.ExitStack() as processes:
         folder = Path(name)
@@ -166,8 +168,9 @@ class _Story:
         result = gateway.asker.ask("cbdi", iin)
         if result.error is None:
             raise OperatorError("the forged reply was not refused", code="demo")
-        console.print(f"  cbdi          forged reply REFUSED at {step_of(result.error)}: {escape(result.error.message)}")
-        console.print(f"                ({result.error.code}; outcome {result.outcome}; kept as journal entry {result.reply_journal_id})")
+        error, entry = result.error, result.reply_journal_id
+        console.print(f"  cbdi          forged reply REFUSED at {step_of(error)}: {escape(error.message)}")
+        console.print(f"                ({error.code}; outcome {result.outcome}; kept as journal entry {entry})")
 
     def _serve(self, gateway: daemon.Gateway, iin: Iin) -> None:
         client = load_signing_key(self._pki.key("client"), None, self._pki.certificate("client"))
@@ -190,7 +193,11 @@ class _Story:
         standing = only_child(decode(content.data, consumer.CODEC, root_name=consumer.RESPONSE), "standing")
         if standing is None:
             raise OperatorError("the daemon's answer holds no standing", code="demo")
-        fields = {name: leaf_text(child) for name in ("consumer", "basis", "category", "budget") if (child := only_child(standing, name)) is not None}
+        fields = {
+            name: leaf_text(child)
+            for name in ("consumer", "basis", "category", "budget")
+            if (child := only_child(standing, name)) is not None
+        }
         console.print("  answer        " + ", ".join(f"{name} {value}" for name, value in fields.items()))
 
     def _explain(self, gateway: daemon.Gateway, iin: Iin) -> None:
@@ -198,8 +205,8 @@ class _Story:
         with reading(gateway.engine) as connection:
             answer = standing_of(connection, iin, as_of=gateway.law.local_day(at), known_at=at, law=gateway.law)
         word = "insured" if answer.insured else "not insured"
-        until = answer.valid_until.isoformat() if answer.valid_until else "open"
-        console.print(f"  {word}: {answer.basis}, {answer.category}, at the cost of the {answer.budget} budget, until {until}")
+        until = f"until {answer.valid_until.isoformat()}" if answer.valid_until else "with no end in sight"
+        console.print(f"  {word}: {answer.basis}, {answer.category}, {answer.budget} budget, {until}")
         for citation in answer.because:
             clause = gateway.law.clause(citation)
             console.print(f"  {citation!s:18} {escape(_shortened(clause.kk))}")

@@ -42,8 +42,14 @@ TEXTS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = MappingProxyType(
             "en": ("the database answers", "look at database.url, then run `gateway db upgrade`"),
         },
         "gateway": {
-            "kk": ("шлюз қолымызды қабылдады", "shep.sync_url, желіні және шлюздегі куәлігіміздің тіркелуін тексеріңіз"),
-            "ru": ("шлюз принял нашу подпись", "проверьте shep.sync_url, сеть и регистрацию нашего сертификата на шлюзе"),
+            "kk": (
+                "шлюз қолымызды қабылдады",
+                "shep.sync_url, желіні және шлюздегі куәлігіміздің тіркелуін тексеріңіз",
+            ),
+            "ru": (
+                "шлюз принял нашу подпись",
+                "проверьте shep.sync_url, сеть и регистрацию нашего сертификата на шлюзе",
+            ),
             "en": (
                 "the gateway took our signature, and we took its",
                 "look at shep.sync_url, the network, and that the gateway knows our certificate",

@@ -42,12 +42,15 @@ def list_entries(
         for entry in entries:
             print_json(entry.as_dict())
         return
-    table = Table("id", "at", "", "service", "kind", "message id", "bytes", "verdict", box=None)
+    table = Table("id", "at", "", "service", "kind", box=None)
+    table.add_column("message id", no_wrap=True)
+    table.add_column("bytes")
+    table.add_column("verdict", no_wrap=True)
     for entry in entries:
         arrow = "→" if entry.direction is MessageDirection.OUT else "←"
         table.add_row(
             str(entry.id),
-            entry.at.isoformat(timespec="seconds"),
+            f"{entry.at:%Y-%m-%d %H:%M:%S}",
             arrow,
             escape(entry.system or entry.service_id),
             entry.kind,
@@ -78,9 +81,8 @@ def show(
         print_json(entry.as_dict())
         return
     for key, value in entry.as_dict().items():
-        if isinstance(value, dict):
-            value = " · ".join(str(part) for part in value.values() if part)
-        console.print(f"{key:16} {escape(str(value))}")
+        shown = " · ".join(str(part) for part in value.values() if part) if isinstance(value, dict) else str(value)
+        console.print(f"{key:16} {escape(shown)}")
 
 
 def _journal(config: ConfigOption) -> Journal:

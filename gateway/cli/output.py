@@ -18,7 +18,9 @@ NO: Final = 1
 WRONG_USE: Final = 2
 UNDECIDED: Final = 3
 
-console = Console(highlight=False, soft_wrap=True)
+#: a pipe has no width: nothing is cut there
+_PIPE_COLUMNS: Final = 250
+console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else _PIPE_COLUMNS)
 stderr = Console(stderr=True, highlight=False, soft_wrap=True)
 
 

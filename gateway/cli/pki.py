@@ -19,7 +19,7 @@ from rich.markup import escape
 
 from gateway import daemon, resources
 from gateway.cli import output
-from gateway.cli.app import JsonOption, pki_app
+from gateway.cli.app import ConfigOption, JsonOption, pki_app
 from gateway.cli.files import read_bytes
 from gateway.cli.keys import certificate_document, show_certificate
 from gateway.errors import ConfigurationError, KeyMaterialError, MalformedMessage, TrustRefused
@@ -52,9 +52,10 @@ def init(
             show_default=False,
         ),
     ] = None,
+    config: ConfigOption = None,  # noqa: ARG001 - every command takes it; this one needs nothing of it
     as_json: JsonOption = False,
 ) -> None:
-    """Mint a throw-away PKI: anchors to trust, our key, the simulated gateway's, and signers nobody should trust."""
+    """Mint a throw-away PKI: anchors, our key, the simulated gateway's, and signers nobody should trust."""
     if address is not None and not re.fullmatch(r"https?://[^\s/]+/?", address):
         raise ConfigurationError("write an address as http://127.0.0.1:8081", key="--address")
     families = tuple(Family) if family is Families.BOTH else (Family(family.value),)

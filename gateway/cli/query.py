@@ -15,7 +15,7 @@ from gateway.exchange.ask import AskResult
 from gateway.model import Consent, Iin, Outcome
 
 
-@app.command("query", epilog="Example: gateway query gbdfl --iin 900101300012 --fact person")
+@app.command("query", epilog="Example: gateway query gbdfl --iin 900101300017 --fact person")
 def query(
     system: Annotated[str, typer.Argument(help="Slug or alias of a register, for example gbdfl.")],
     iin: Annotated[str, typer.Option(help="About whom.")],

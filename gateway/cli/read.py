@@ -51,7 +51,9 @@ def read_recorded(data: bytes, definition: SystemDefinition) -> tuple[Answer, bo
     _, body = envelope.split(root)
     content = sync_channel.read_reply(body)
     if isinstance(content, ErrorInfo):
-        raise PeerFault(content.code, f"the recorded answer is a fault: {content.code} {content.message}", signed=signed)
+        raise PeerFault(
+            content.code, f"the recorded answer is a fault: {content.code} {content.message}", signed=signed
+        )
     if content.data is None:
         raise PeerFault(content.info.status.code, "the recorded answer carries no data", signed=signed)
     payload = decode(content.data, PayloadCodec(definition.codec), root_name=definition.root_response)

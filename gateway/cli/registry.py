@@ -20,7 +20,7 @@ from gateway.registry.standing import Standing
 from gateway.registry.store import history_of, standing_of
 
 
-@registry_app.command("standing", epilog="Example: gateway registry standing 900101300012 --on 2026-03-01")
+@registry_app.command("standing", epilog="Example: gateway registry standing 900101300017 --on 2026-03-01")
 def standing(
     iin: Annotated[str, typer.Argument(metavar="IIN")],
     on: Annotated[str | None, typer.Option(metavar="DATE", help="The day asked about; by default today.")] = None,

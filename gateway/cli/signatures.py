@@ -12,15 +12,15 @@ from rich.markup import escape
 
 from gateway import daemon, settings, xml
 from gateway.cli import output
-from gateway.cli.app import JsonOption, app
+from gateway.cli.app import ConfigOption, JsonOption, app, load_settings
 from gateway.cli.files import read_bytes, write_bytes
 from gateway.cli.parsing import moment
 from gateway.shep import envelope
 from gateway.signing import enveloped, keys, wss
 from gateway.signing.key_info import KeyInfoForm
 from gateway.trust import verification
-from gateway.trust.verdict import RevocationMode
 from gateway.trust.store import TrustStore
+from gateway.trust.verdict import RevocationMode
 
 
 class Profile(StrEnum):
@@ -28,21 +28,27 @@ class Profile(StrEnum):
     ENVELOPED = "enveloped"
 
 
-@app.command("sign", epilog="Example: gateway sign request.xml --profile wss --key var/pki/keys/gateway.pem -o signed.xml")
+@app.command("sign", epilog="Example: gateway sign request.xml --profile wss --key mine.p12 -o signed.xml")
 def sign(
     file: Annotated[Path, typer.Argument(help="A SOAP envelope (wss) or a document (enveloped).")],
     profile: Annotated[Profile, typer.Option(help="WS-Security over the Body, or an enveloped business signature.")],
-    key: Annotated[Path, typer.Option(help="PEM, PKCS#8 or PKCS#12.")],
     result: Annotated[Path, typer.Option("-o", "--output", help="Where the signed document goes.")],
+    key: Annotated[
+        Path | None, typer.Option(help="PEM, PKCS#8 or PKCS#12; by default the configured key.", show_default=False)
+    ] = None,
     certificate: Annotated[Path | None, typer.Option(help="Where the key file carries none.")] = None,
     password_env: Annotated[str | None, typer.Option(help="Variable that holds the key's password.")] = None,
     key_info: Annotated[KeyInfoForm, typer.Option(help="How the certificate travels (wss).")] = (
         KeyInfoForm.KEY_IDENTIFIER
     ),
+    config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Sign a document."""
-    signing_key = keys.load_signing_key(key, _password(password_env), certificate)
+    if key is None:
+        signing_key: keys.SigningKey = daemon.load_keys(load_settings(config))()
+    else:
+        signing_key = keys.load_signing_key(key, _password(password_env), certificate)
     root = xml.parse(read_bytes(file))
     if profile is Profile.WSS:
         _, body = envelope.split(root)
@@ -60,7 +66,7 @@ def sign(
 @app.command("verify", epilog="Example: gateway verify reply.xml --trust var/pki/anchors --explain")
 def verify(
     files: Annotated[list[Path], typer.Argument(help="Signed documents; several give JSON Lines.")],
-    trust: Annotated[Path, typer.Option(help="Folder of certificates and CRLs, PEM or DER; self-signed ones are anchors.")],
+    trust: Annotated[Path, typer.Option(help="Folder of certificates and CRLs; self-signed ones are anchors.")],
     revocation: Annotated[
         RevocationMode, typer.Option(help="What unknown revocation does: refuse it, show it, or do not look.")
     ] = RevocationMode.REQUIRE,
@@ -68,14 +74,17 @@ def verify(
         str | None, typer.Option(help="Moment of validation, ISO 8601 with zone; by default now.", show_default=False)
     ] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Every step with what it compared.")] = False,
+    config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Is the signature true, is the signer trusted, and is the certificate not revoked?"""
     when = moment(at, key="--at") or daemon.now()
     store = TrustStore.load(trust)
+    loaded = load_settings(config)
+    bounds = daemon.xml_bounds(loaded, loaded.settings.server.max_request_bytes)
     verdicts: list[bool | None] = []
     for file in files:
-        report = verification.verify_document(read_bytes(file), store, at=when, revocation=revocation)
+        report = verification.verify_document(read_bytes(file), store, at=when, revocation=revocation, bounds=bounds)
         verdicts.append(report.valid)
         if as_json:
             document = report.as_dict(explain=explain)
@@ -89,12 +98,16 @@ def verify(
 
 
 def _show(file: Path, report: verification.VerificationReport, *, explain: bool) -> None:
-    word = {True: "[green]valid[/green]", False: "[red]not valid[/red]", None: "[yellow]undecided[/yellow]"}[report.valid]
+    word = {True: "[green]valid[/green]", False: "[red]not valid[/red]", None: "[yellow]undecided[/yellow]"}[
+        report.valid
+    ]
     output.console.print(f"{escape(str(file))}: {word} ({report.code}) {escape(report.message)}")
     document = report.as_dict(explain=True)
     if report.signer is not None:
         output.console.print(f"  signed: {document['signed']} · {document['algorithm']}")
-        output.console.print(f"  signer: {escape(document['signer']['subject'])} · serial {document['signer']['serial']}")
+        output.console.print(
+            f"  signer: {escape(document['signer']['subject'])} · serial {document['signer']['serial']}"
+        )
         revocation = document["revocation"]
         output.console.print(f"  revocation: {revocation['status']} · {revocation['source'] or 'no evidence'}")
     if explain:

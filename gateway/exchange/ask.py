@@ -14,12 +14,12 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 import structlog
+from lxml import etree
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import IntegrityError
 
 from gateway.database import writing
 from gateway.errors import (
-    EditionNotInForce,
     GatewayError,
     MalformedMessage,
     MappingError,
@@ -45,9 +45,10 @@ from gateway.exchange.verification import (
     verify_message,
 )
 from gateway.model import Answer, Consent, Fact, Iin, Outcome, Provenance, Query, Rejection
-from gateway.registry.store import record_answer, standing_of
+from gateway.registry.store import next_change_of, record_answer
 from gateway.regulation.law import Law
 from gateway.shep import envelope, sync_channel
+from gateway.shep.contract import envelope_schema
 from gateway.shep.messages import ErrorInfo, RequestInfo, ResponseInfo, Sender, SyncResponse
 from gateway.shep.payload import PayloadCodec, decode
 from gateway.signing.certificate import Certificate
@@ -212,7 +213,9 @@ class Asker:
             sender=self._policy.sender,
         )
         key = self._key()
-        signed = sign_body(sync_channel.build_request(info, payload, codec), key, form=self._policy.key_info)
+        body = sync_channel.build_request(info, payload, codec)
+        _check_fits_channel(body)
+        signed = sign_body(body, key, form=self._policy.key_info)
 
         # 7 our own signature, as the other side will see it
         check_own_signature(signed, key.certificate, self._policy.bounds)
@@ -425,11 +428,7 @@ class Asker:
         if question.query.consent is not None:
             return  # a consent is for one call: nobody can ask again without the person
         subject = question.query.subject
-        try:
-            today = self._law.local_day(answered_at)
-            change = standing_of(connection, subject, as_of=today, known_at=answered_at, law=self._law).next_change
-        except EditionNotInForce:
-            change = None
+        change = next_change_of(connection, subject, system=question.definition.slug, after=answered_at, law=self._law)
         due_at, reason = due.next_due(
             refresh_days=question.definition.refresh_days, answered_at=answered_at, next_change=change
         )
@@ -508,6 +507,14 @@ def _kinds(definition: SystemDefinition, facts: Sequence[str]) -> tuple[str, ...
     return tuple(kinds)
 
 
+def _check_fits_channel(body: etree._Element) -> None:
+    """Step 5: what we send fits the channel's schema. What does not is ours to mend."""
+    try:
+        envelope_schema()(body)
+    except MalformedMessage as error:
+        raise OperatorError(error.message, code=error.code) from error
+
+
 def _check_signer(certificate: Certificate, ours: Certificate, bins: frozenset[str]) -> None:
     """Step 11: trusted is not enough, the reply has to come from the other side."""
     if certificate.sha256 == ours.sha256:
@@ -532,7 +539,8 @@ def _check_answers_our_question(answer: Answer, query: Query) -> bool:
     """Step 12: the payload's own word for which question and whom it is about. Whether it named our question."""
     if answer.answers_message_id and answer.answers_message_id != query.message_id:
         raise MalformedMessage("the payload answers another question", code="wrong_correlation")
-    if any(fact.subject != query.subject for fact in answer.facts):
+    named = {fact.subject for fact in answer.facts} | ({answer.about} if answer.about is not None else set())
+    if named - {query.subject}:
         raise MalformedMessage("the answer is about another person than the one asked about", code="wrong_subject")
     return bool(answer.answers_message_id)
 

@@ -12,12 +12,14 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Final, Protocol, Self
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
-import httpcore
 import httpx
 
 from gateway.errors import ConfigurationError, OutcomeUnknown, PeerUnavailable
+
+if TYPE_CHECKING:
+    import httpcore  # httpx's own transport; named for one annotation
 
 #: SHEP.md 1.6: text/xml and the empty SOAPAction are the norm. No content coding: the bytes that are journalled
 #: and verified are the bytes on the wire, and no small body can unpack into a large one.
@@ -152,6 +154,8 @@ class HttpxTransport:
             raise ConfigurationError("this is not an http or https address", key="shep.sync_url") from None
         except asyncio.CancelledError:  # by close()
             if not sending:
+                if connection is not None:
+                    await connection.aclose()  # a TLS handshake that is broken off leaves it open
                 raise PeerUnavailable(
                     "this program stopped before anything was sent; it is safe to ask again"
                 ) from None

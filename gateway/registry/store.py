@@ -14,9 +14,9 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, insert, select, text
 
-from gateway.errors import MappingError
+from gateway.errors import EditionNotInForce, MappingError
 from gateway.model import Answer, Fact, Iin, Provenance, RecordedFact
-from gateway.registry.categories import arrival_is_news, consumer_facts
+from gateway.registry.categories import arrival_is_news, ask_again_on, consumer_facts
 from gateway.registry.standing import Standing, standing
 from gateway.registry.tables import FACT, MAX_KEY_CHARACTERS, MAX_KIND_CHARACTERS
 from gateway.regulation.law import Law
@@ -91,16 +91,26 @@ def facts_of(connection: Connection, iin: Iin, known_at: dt.datetime) -> tuple[R
 
     Records that are gone are among them, with `present` False.
     """
-    last: dict[_RecordKey, RecordedFact] = {}
-    for recorded in history_of(connection, iin, known_at):
-        last[recorded.provenance.system, recorded.fact.kind, recorded.fact.key] = recorded
-    return tuple(last[key] for key in sorted(last))
+    return _last_versions(history_of(connection, iin, known_at))
 
 
 def standing_of(connection: Connection, iin: Iin, *, as_of: dt.date, known_at: dt.datetime, law: Law) -> Standing:
     """The person's standing on `as_of` by what was known at `known_at`. Raises EditionNotInForce."""
     facts = consumer_facts(history_of(connection, iin, known_at), law)
     return standing(facts, as_of=as_of, known_at=law.local_day(known_at), law=law)
+
+
+def next_change_of(connection: Connection, iin: Iin, *, system: str, after: dt.datetime, law: Law) -> dt.date | None:
+    """The first day after `after` on which the person's standing changes by itself, or on which an answer of `system`
+    may say something new (a child comes of age, a period ends). None: no such day is known."""
+    today = law.local_day(after)
+    history = history_of(connection, iin, after)
+    news = ask_again_on(_last_versions(history), system=system, after=today, law=law)
+    try:
+        own = standing(consumer_facts(history, law), as_of=today, known_at=today, law=law).next_change
+    except EditionNotInForce:  # no standing on that day, so nothing of it that could change
+        own = None
+    return min((day for day in (own, news) if day is not None), default=None)
 
 
 # ---------------------------------------------------------------- rows
@@ -110,6 +120,13 @@ def _one_at_a_time(connection: Connection, subject: Iin) -> None:
     """Two answers about one person at once would both take the next version. SQLite has one writer anyway."""
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:iin, 0))"), {"iin": subject.value})
+
+
+def _last_versions(history: Iterable[RecordedFact]) -> tuple[RecordedFact, ...]:
+    last: dict[_RecordKey, RecordedFact] = {}
+    for recorded in history:
+        last[recorded.provenance.system, recorded.fact.kind, recorded.fact.key] = recorded
+    return tuple(last[key] for key in sorted(last))
 
 
 def _by_key(facts: Iterable[Fact]) -> Mapping[_RecordKey, Fact]:

@@ -23,6 +23,7 @@ from starlette.types import Receive, Scope, Send
 
 from gateway import resources
 from gateway.errors import OperatorError
+from gateway.listening import bind
 from gateway.sandbox.authority import Authority
 from gateway.sandbox.authority_endpoints import read_at_most, routes
 from gateway.sandbox.misbehaviour import Order, Orders, read_order
@@ -160,23 +161,6 @@ class _Server(uvicorn.Server):
             self._on_listening()
 
 
-def _bind(host: str, port: int) -> tuple[socket.socket, str]:
-    """A bound socket and its address as a URL. Raises OperatorError when the port is taken."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    bound = socket.socket(family)
-    try:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind((host, port))
-    except OSError as error:
-        bound.close()
-        raise OperatorError(
-            f"cannot listen on {host} port {port}: {error.strerror}; name another with --port (0 = a free one)",
-            code="port",
-        ) from None
-    shown = f"[{host}]" if family == socket.AF_INET6 else host
-    return bound, f"http://{shown}:{bound.getsockname()[1]}"
-
-
 def _config(app: Starlette) -> uvicorn.Config:
     return uvicorn.Config(
         app,
@@ -199,7 +183,7 @@ def serve(
     on_listening: Callable[[str], None],
 ) -> None:
     """Run until SIGINT or SIGTERM. Port 0 takes a free one; `on_listening` gets the address, as http://host:port."""
-    bound, url = _bind(host, port)
+    bound, url = bind(host, port, setting="--port")
     with bound:
         _Server(_config(make_app(simulator, now=now)), lambda: on_listening(url)).run(sockets=[bound])
 
@@ -234,7 +218,7 @@ def running_sandbox(
     simulator: SimulatedGateway, *, now: Clock, host: str = "127.0.0.1", port: int = 0
 ) -> Iterator[RunningSandbox]:
     """Run a sandbox in a thread; it listens when the block begins and is gone when it ends."""
-    bound, url = _bind(host, port)
+    bound, url = bind(host, port, setting="--port")
     listening = threading.Event()
     server = _Server(_config(make_app(simulator, now=now)), listening.set)
 

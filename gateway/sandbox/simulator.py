@@ -340,7 +340,7 @@ class SimulatedGateway:
         return self._body(question, now, payload=told)
 
 
-class _RequestRefused(GatewayError):  # noqa: N818 - an outcome of the gates, like errors.RequestRefused
+class _RequestRefused(GatewayError):
     """The request gets a fault. `why` is the code of what failed, for the sandbox's own log."""
 
     def __init__(self, code: FaultCode, why: str) -> None:

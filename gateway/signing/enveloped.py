@@ -91,14 +91,15 @@ def verify_enveloped(
     too. Raises SignatureRefused (`unsigned` when there is no signature at all) and MalformedMessage.
     """
     trail = Trail() if trail is None else trail
+    held = trail.held
     step = steps.BOUNDS
     try:
         # 1 bounds
         root = parse(data, bounds)
-        trail.held(steps.BOUNDS, "size, elements, attributes and depth are within the bounds, no DOCTYPE")
+        held((steps.BOUNDS, "size, elements, attributes and depth are within the bounds, no DOCTYPE"))
         # 2 place of the signatures
         signatures = _signatures(root)
-        trail.held(steps.SIGNATURE_PLACE, "{} ds:Signature, each a child of the root", len(signatures))
+        held((steps.SIGNATURE_PLACE, "{} ds:Signature, each a child of the root", len(signatures)))
         verified: list[ElementSignature] = []
         canonical = b""
         for signature in reversed(signatures):
@@ -106,22 +107,22 @@ def verify_enveloped(
             step = steps.SIGNED_INFO
             _refuse_inherited_attributes(signature)
             parts = read_signature(signature)
-            info = read_signed_info(parts.signed_info, _CANONICALIZATION_METHODS, bounds.max_canonical_bytes)
-            trail.held(steps.SIGNED_INFO, "its canonical form has {} bytes", len(info.canonical))
-            trail.held(steps.ALGORITHMS, "{} with {} of one family", info.signature.name, info.digest.name)
+            info = read_signed_info(parts.signed_info, _CANONICALIZATION_METHODS)
+            held((steps.SIGNED_INFO, "its canonical form has {} bytes", len(info.canonical)))
+            held((steps.ALGORITHMS, "{} with {} of one family", info.signature.name, info.digest.name))
             # 4 the reference is the whole document
             step = steps.REFERENCE
             canonicalization = _check_reference(info)
-            trail.held(steps.REFERENCE, "the only Reference is the document without this signature")
+            held((steps.REFERENCE, "the only Reference is the document without this signature"))
             # 5 who, with what key
             step = steps.KEY_INFO
             certificate, form = read_key_info(parts.key_info, certificates)
-            trail.held(steps.KEY_INFO, "the signer is named by {}", form)
+            held((steps.KEY_INFO, "the signer is named by {}", form))
             check_key_family(info.signature, certificate)
-            trail.held(steps.CERTIFICATE, "certificate sha256 {}: {} key", certificate.sha256, certificate.key_family)
+            held((steps.CERTIFICATE, "certificate sha256 {}: {} key", certificate.sha256, certificate.key_family))
             # 6 the signature over SignedInfo; 7 the digest
             check_signature_value(info, parts, certificate)
-            trail.held(steps.SIGNATURE_VALUE, "{} over SignedInfo holds", info.signature.name)
+            held((steps.SIGNATURE_VALUE, "{} over SignedInfo holds", info.signature.name))
             step = steps.DIGEST
             _take_away(signature)
             canonical = canonicalize(
@@ -132,7 +133,7 @@ def verify_enveloped(
                 max_bytes=bounds.max_canonical_bytes,
             )
             check_digest(info, canonical)
-            trail.held(steps.DIGEST, "{} of {} canonical bytes is the one signed", info.digest.name, len(canonical))
+            held((steps.DIGEST, "{} of {} canonical bytes is the one signed", info.digest.name, len(canonical)))
             verified.append(ElementSignature(certificate, info.signature.name, form, info.digest_value))
         return VerifiedElement(parse_canonical(canonical), tuple(reversed(verified)), trail)
     except (SignatureRefused, MalformedMessage) as error:

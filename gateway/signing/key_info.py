@@ -63,7 +63,7 @@ class _Claims:
     __slots__ = ("certificates", "issuer_serials", "key_identifier")
 
     def __init__(self) -> None:
-        self.certificates: list[bytes] = []
+        self.certificates: list[str] = []
         self.issuer_serials: list[tuple[NameKey, int]] = []
         self.key_identifier = False
 
@@ -108,7 +108,7 @@ def _read_x509_data(element: etree._Element, claims: _Claims) -> None:
     for child in element:
         tag = child.tag
         if tag == names.DS_X509_CERTIFICATE:
-            claims.certificates.append(decode_base64(_text(child), "X509Certificate", step=steps.KEY_INFO))
+            claims.certificates.append(_text(child))
         elif tag == names.DS_X509_ISSUER_SERIAL:
             _read_issuer_serial(child, claims)
         elif tag not in (names.DS_X509_SUBJECT_NAME, names.DS_X509_SKI):  # these two say less and are not read
@@ -125,7 +125,7 @@ def _read_token_reference(element: etree._Element, claims: _Claims) -> None:
                     "key_info_unsupported", "the KeyIdentifier is not a whole X.509 certificate (X509v3) in base64"
                 )
             claims.key_identifier = True
-            claims.certificates.append(decode_base64(_text(child), "KeyIdentifier", step=steps.KEY_INFO))
+            claims.certificates.append(_text(child))
         elif tag == names.DS_X509_DATA:
             _read_x509_data(child, claims)
         else:  # wsse:Reference among them: it points to another place of the message, and nothing is followed
@@ -151,16 +151,26 @@ def read_key_info(key_info: etree._Element, certificates: CertificateIndex) -> t
     return _resolve(claims, certificates)
 
 
+@lru_cache(maxsize=256)
+def _inline_certificate(text: str) -> Certificate:
+    """The certificate of a base64 text; the same sender writes the same text every time."""
+    try:
+        return Certificate.from_der(decode_base64(text, "the certificate in KeyInfo", step=steps.KEY_INFO))
+    except MalformedMessage as error:
+        raise _refused(error.code, error.message, steps.CERTIFICATE) from None
+
+
 def _resolve(claims: _Claims, certificates: CertificateIndex) -> tuple[Certificate, KeyInfoForm]:
     inline = claims.certificates
     named = claims.issuer_serials
     if not inline and not named:
         raise _refused("no_certificate", "KeyInfo names no certificate: a bare key proves nobody")
-    if any(der != inline[0] for der in inline[1:]) or any(name != named[0] for name in named[1:]):
+    signers = {_inline_certificate(text) for text in inline}
+    if len(signers) > 1 or any(name != named[0] for name in named[1:]):
         raise _refused(
             "ambiguous_certificate", "KeyInfo names more than one certificate: it must name the signer's only"
         )
-    if not inline:
+    if not signers:
         found = certificates.find(*named[0])
         if found is None:
             raise _refused(
@@ -170,10 +180,7 @@ def _resolve(claims: _Claims, certificates: CertificateIndex) -> tuple[Certifica
                 steps.CERTIFICATE,
             )
         return found, KeyInfoForm.ISSUER_SERIAL
-    try:
-        certificate = Certificate.from_der(inline[0])
-    except MalformedMessage as error:
-        raise _refused(error.code, error.message, steps.CERTIFICATE) from None
+    certificate = signers.pop()
     if named and named[0] != (certificate.issuer_key, certificate.serial):
         raise _refused(
             "certificate_mismatch",

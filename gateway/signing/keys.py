@@ -166,6 +166,8 @@ def _from_pkcs12(path: Path, data: bytes, password: bytes | None) -> tuple[Any, 
         raise KeyMaterialError(
             f"{path}: the password does not open it, or it holds a key that is neither RSA nor EC", code="key_password"
         ) from None
+    if key is None:
+        raise _damaged(path)
     found = (own, *others) if own is not None else tuple(others)
     return key, tuple(Certificate.from_der(one.public_bytes(Encoding.DER)) for one in found)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import binascii
 from base64 import b64encode
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from lxml import etree
 
@@ -27,6 +27,8 @@ from gateway.xml import canonicalize, leaf_text
 
 #: prefixes that an ec:InclusiveNamespaces list may hold
 MAX_INCLUSIVE_PREFIXES: Final = 64
+#: transforms of a reference; no accepted form has more than two
+MAX_TRANSFORMS: Final = 4
 #: characters of a base64 value (a certificate of MAX_CERTIFICATE_BYTES, wrapped with CR LF, fits)
 MAX_BASE64_CHARACTERS: Final = 65_536
 
@@ -43,8 +45,10 @@ class Canonicalization:
         return self.uri.startswith(names.EXC_C14N)
 
 
-@dataclass(frozen=True, slots=True)
-class SignatureParts:
+_EXCLUSIVE: Final = Canonicalization(names.EXC_C14N)
+
+
+class SignatureParts(NamedTuple):
     """The children of one ds:Signature."""
 
     signed_info: etree._Element
@@ -52,8 +56,7 @@ class SignatureParts:
     key_info: etree._Element
 
 
-@dataclass(frozen=True, slots=True)
-class SignedInfo:
+class SignedInfo(NamedTuple):
     """What one ds:SignedInfo says; `canonical` are the bytes that are signed."""
 
     canonical: bytes
@@ -104,7 +107,7 @@ def _canonicalization(element: etree._Element, step: str) -> Canonicalization:
     if uri is None:
         raise _wrong("a transform names no algorithm", "transform_refused", step)
     if not len(element):
-        return Canonicalization(str(uri))
+        return _EXCLUSIVE if uri == names.EXC_C14N else Canonicalization(str(uri))
     listed = element[0]
     exclusive = uri in (names.EXC_C14N, names.EXC_C14N_WITH_COMMENTS)
     if not exclusive or len(element) > 1 or listed.tag != names.EC_INCLUSIVE_NAMESPACES or len(listed):
@@ -135,8 +138,10 @@ def read_signature(signature: etree._Element) -> SignatureParts:
     )
 
 
-def read_signed_info(element: etree._Element, methods: frozenset[str], max_canonical_bytes: int) -> SignedInfo:
+def read_signed_info(element: etree._Element, methods: frozenset[str]) -> SignedInfo:
     """Read a ds:SignedInfo with exactly one Reference.
+
+    Its shape bounds its canonical form: a dozen elements at most repeat what the document declares.
 
     `methods` are the CanonicalizationMethods accepted. Raises SignatureRefused: `signed_info`,
     `canonicalization_refused`, `algorithm_refused`, `family_mismatch`, `algorithm_parameters`, `reference_count`,
@@ -171,6 +176,8 @@ def read_signed_info(element: etree._Element, methods: frozenset[str], max_canon
             "reference_shape",
             steps.REFERENCE,
         )
+    if len(parts[0]) > MAX_TRANSFORMS:
+        raise _wrong(f"the reference has more than {MAX_TRANSFORMS} transforms", "transform_refused", steps.REFERENCE)
     transforms = []
     for transform in parts[0]:
         if transform.tag != names.DS_TRANSFORM:
@@ -180,12 +187,7 @@ def read_signed_info(element: etree._Element, methods: frozenset[str], max_canon
     check_family(signature, digest)
     value = decode_base64(_leaf(parts[2], steps.DIGEST), "DigestValue", step=steps.DIGEST)
     try:
-        canonical = canonicalize(
-            element,
-            exclusive=method.exclusive,
-            inclusive_prefixes=method.inclusive_prefixes,
-            max_bytes=max_canonical_bytes,
-        )
+        canonical = canonicalize(element, exclusive=method.exclusive, inclusive_prefixes=method.inclusive_prefixes)
     except MalformedMessage as error:
         raise _wrong(error.message, error.code) from None
     return SignedInfo(canonical, signature, digest, str(uri), tuple(transforms), value)

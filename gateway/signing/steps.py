@@ -1,10 +1,11 @@
 """What a verification compared, step by step, for `--explain` and for the journal.
 
-The hot path keeps only references to what was compared; texts are made when somebody asks.
+Texts are made from what was compared only when somebody asks for them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -36,15 +37,13 @@ class Step:
 class Trail:
     """The steps of one verification in the order taken; the last one is the failing one, if any failed."""
 
-    __slots__ = ("_failed", "_held")
+    __slots__ = ("_failed", "_held", "held")
 
     def __init__(self) -> None:
         self._held: list[tuple[object, ...]] = []
         self._failed: Step | None = None
-
-    def held(self, name: str, compared: str, *facts: object) -> None:
-        """The step held; `compared` is a format text that `facts` fill in when it is read."""
-        self._held.append((name, compared, *facts))
+        #: takes (name of the step, text, facts that the text's `{}` are filled with when it is read)
+        self.held: Final[Callable[[tuple[object, ...]], None]] = self._held.append
 
     def failed(self, error: SignatureRefused | MalformedMessage, step: str) -> None:
         """The verification ended here; `step` counts where the error does not say its own."""

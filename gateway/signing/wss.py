@@ -16,6 +16,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final
+from xml.sax.saxutils import escape
 
 from lxml import etree
 
@@ -46,7 +47,8 @@ _SOAP_NAMESPACES: Final = (names.SOAP_11, names.SOAP_12)
 _CANONICALIZATION_METHODS: Final = frozenset({names.EXC_C14N})
 #: attributes that may carry the id that the reference names
 _BODY_ID_ATTRIBUTES: Final = (names.WSU_ID, "Id")
-_ALL_IDS: Final = "//@*[local-name()='Id' or local-name()='id' or local-name()='ID' or local-name()='iD']"
+# the length is compared first because that is cheap and decides nearly always
+_ALL_IDS: Final = "/descendant::*/@*[string-length(local-name()) = 2 and translate(local-name(), 'DI', 'di') = 'id']"
 _ID_VALUES: Final[Callable[[etree._Element], Any]] = etree.XPath(_ALL_IDS, smart_strings=False)
 _ID_ATTRIBUTES: Final[Callable[[etree._Element], Any]] = etree.XPath(_ALL_IDS)
 
@@ -58,15 +60,24 @@ class VerifiedBody:
     That the signature holds says nothing about trust: gateway.trust judges `certificate`.
     """
 
-    #: the root of a document of its own, made of the digested bytes; the only thing of the message to be read
-    body: etree._Element
+    #: the bytes that were digested; the only thing of the message to be read
+    canonical: bytes = field(repr=False)
     certificate: Certificate
     #: name of the signature algorithm
     algorithm: str
     key_info_form: KeyInfoForm
-    #: digest of the canonical Body, as the signature carries it
+    #: digest of `canonical`, as the signature carries it
     digest: bytes
     _trail: Trail = field(repr=False)
+    _parsed: list[etree._Element] = field(repr=False, default_factory=list)
+
+    @property
+    def body(self) -> etree._Element:
+        """The soap:Body, made of `canonical`: root of a document of its own. Always the same element."""
+        # made on demand: a duplicate, or a signer who is not trusted, is settled without it
+        if not self._parsed:
+            self._parsed.append(parse_canonical(self.canonical))
+        return self._parsed[0]
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -97,52 +108,56 @@ def verify_envelope(
     XML, over a bound, not an envelope).
     """
     trail = Trail() if trail is None else trail
+    held = trail.held
     step = steps.BOUNDS
     try:
         # 1 bounds
         root = parse(data, bounds) if isinstance(data, bytes) else data
-        trail.held(steps.BOUNDS, "size, elements, attributes and depth are within the bounds, no DOCTYPE")
+        held((steps.BOUNDS, "size, elements, attributes and depth are within the bounds, no DOCTYPE"))
         # 2 structure; 3 place of the signature
         step = steps.STRUCTURE
         header, body = _envelope_parts(root)
-        trail.held(steps.STRUCTURE, "the envelope is one Header and one Body and nothing else")
+        held((steps.STRUCTURE, "the envelope is one Header and one Body and nothing else"))
         signature = _only_signature(header)
-        trail.held(steps.SIGNATURE_PLACE, "the only ds:Signature of the Header is a child of its only wsse:Security")
+        held((steps.SIGNATURE_PLACE, "the only ds:Signature of the Header is a child of its only wsse:Security"))
         # 4 SignedInfo; 5 algorithms
         step = steps.SIGNED_INFO
         parts = read_signature(signature)
-        info = read_signed_info(parts.signed_info, _CANONICALIZATION_METHODS, bounds.max_canonical_bytes)
-        trail.held(
-            steps.SIGNED_INFO, "SignedInfo has the agreed shape, its canonical form has {} bytes", len(info.canonical)
+        info = read_signed_info(parts.signed_info, _CANONICALIZATION_METHODS)
+        held(
+            (steps.SIGNED_INFO, "SignedInfo has the agreed shape, its canonical form has {} bytes", len(info.canonical))
         )
-        trail.held(steps.ALGORITHMS, "signature {} with digest {} of one family", info.signature.name, info.digest.name)
+        held((steps.ALGORITHMS, "signature {} with digest {} of one family", info.signature.name, info.digest.name))
         # 6 the reference is the Body; 7 ids are unique
         step = steps.REFERENCE
         _check_reference(info, body)
-        trail.held(steps.REFERENCE, "the only Reference {} is the Id of the Body", info.reference_uri)
+        held((steps.REFERENCE, "the only Reference {} is the Id of the Body", info.reference_uri))
         ids = _check_ids(root)
-        trail.held(steps.IDS, "{} ids in the message, each on one element", ids)
+        held((steps.IDS, "{} ids in the message, each on one element", ids))
         # 8 who; 9 with what key
         step = steps.KEY_INFO
         certificate, form = read_key_info(parts.key_info, certificates)
-        trail.held(steps.KEY_INFO, "the signer is named by {}", form)
+        held((steps.KEY_INFO, "the signer is named by {}", form))
         check_key_family(info.signature, certificate)
-        trail.held(steps.CERTIFICATE, "certificate sha256 {} has a {} key", certificate.sha256, certificate.key_family)
+        held((steps.CERTIFICATE, "certificate sha256 {} has a {} key", certificate.sha256, certificate.key_family))
         # 10 the signature over SignedInfo; 11 the digest of the Body
         check_signature_value(info, parts, certificate)
-        trail.held(steps.SIGNATURE_VALUE, "{} over SignedInfo holds", info.signature.name)
+        held((steps.SIGNATURE_VALUE, "{} over SignedInfo holds", info.signature.name))
         step = steps.DIGEST
+        # n bytes have at most n/4 names that repeat a declaration of at most n bytes: most messages need no limit
+        small = isinstance(data, bytes) and len(data) ** 2 // 4 <= bounds.max_canonical_bytes
         canonical = canonicalize(
-            body, inclusive_prefixes=info.transforms[0].inclusive_prefixes, max_bytes=bounds.max_canonical_bytes
+            body,
+            inclusive_prefixes=info.transforms[0].inclusive_prefixes,
+            max_bytes=None if small else bounds.max_canonical_bytes,
         )
         check_digest(info, canonical)
-        trail.held(
-            steps.DIGEST, "{} of the canonical Body ({} bytes) is the one signed", info.digest.name, len(canonical)
-        )
+        held((steps.DIGEST, "{} of the canonical Body ({} bytes) is the one signed", info.digest.name, len(canonical)))
         # what was digested is what is handed on
-        return VerifiedBody(
-            parse_canonical(canonical), certificate, info.signature.name, form, info.digest_value, trail
-        )
+        verified = VerifiedBody(canonical, certificate, info.signature.name, form, info.digest_value, trail)
+        if not isinstance(data, bytes) or b"&" in data:
+            _ = verified.body  # a character reference in a namespace URI can make it unreadable: told here, not later
+        return verified
     except (SignatureRefused, MalformedMessage) as error:
         trail.failed(error, step)
         raise
@@ -225,6 +240,7 @@ def _check_ids(root: etree._Element) -> int:
 # ---------------------------------------------------------------- signing
 
 _NCNAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,127}", re.ASCII)
+_XSI_TYPE: Final = "{http://www.w3.org/2001/XMLSchema-instance}type"
 _NS_DS = b'<ds:SignedInfo xmlns:ds="' + names.DS.encode() + b'"'
 
 
@@ -244,13 +260,14 @@ def sign_body(body: etree._Element, key: SigningKey, *, form: KeyInfoForm, body_
         raise ValueError("body_id must be an ASCII XML name of at most 128 characters")
     algorithm = key.algorithm
     canonical = _canonical_with_id(body, body_id)
+    declared = _declarations_of_types(body, namespace) if b":type=" in canonical else b""
     before_uri, before_digest, after = _template(algorithm)
     digest = b64encode(DIGESTS[algorithm.digest_uri].digest(canonical))
     signed_info = b"".join((before_uri, b"#", body_id.encode(), before_digest, digest, after))
     value = key.sign(_NS_DS + signed_info)
     signature = signature_bytes(b"<ds:SignedInfo" + signed_info, value, key_info_bytes(key.certificate, form))
-    before, between, end = _ENVELOPES[namespace]
-    return b"".join((before, signature, between, canonical, end))
+    before, security, between, end = _ENVELOPES[namespace]
+    return b"".join((before, declared, security, signature, between, canonical, end))
 
 
 @lru_cache(maxsize=16)
@@ -258,12 +275,10 @@ def _template(algorithm: SignatureAlgorithm) -> tuple[bytes, bytes, bytes]:
     return signed_info_template(names.EXC_C14N, algorithm, (names.EXC_C14N,))
 
 
-def _envelope(namespace: str) -> tuple[bytes, bytes, bytes]:
-    before = (
-        f'<soap:Envelope xmlns:soap="{namespace}"><soap:Header>'
-        f'<wsse:Security xmlns:wsse="{names.WSSE}" soap:mustUnderstand="1">'
-    )
-    return before.encode(), b"</wsse:Security></soap:Header>", b"</soap:Envelope>"
+def _envelope(namespace: str) -> tuple[bytes, bytes, bytes, bytes]:
+    before = f'<soap:Envelope xmlns:soap="{namespace}"'
+    security = f'><soap:Header><wsse:Security xmlns:wsse="{names.WSSE}" soap:mustUnderstand="1">'
+    return before.encode(), security.encode(), b"</wsse:Security></soap:Header>", b"</soap:Envelope>"
 
 
 _ENVELOPES: Final = {namespace: _envelope(namespace) for namespace in _SOAP_NAMESPACES}
@@ -291,3 +306,24 @@ def _canonical_with_id(body: etree._Element, body_id: str) -> bytes:
         del copied.attrib[attribute]
     copied.set(names.WSU_ID, body_id)
     return canonicalize(copied)
+
+
+def _declarations_of_types(body: etree._Element, namespace: str) -> bytes:
+    """Declarations of the prefixes that stand in `xsi:type` values, for the Envelope.
+
+    The exclusive form drops a prefix that no name uses (`xsi:type="cs:Request"`), and whoever reads the type needs it.
+    On the Envelope it changes no digest. Raises MalformedMessage (`ambiguous_prefix`) when one prefix would have to
+    mean two things there.
+    """
+    declared: dict[str, str] = {}
+    taken = {"soap": namespace, "wsse": names.WSSE, "ds": names.DS, "wsu": names.WSU}
+    for element in body.iter(etree.Element):
+        prefix, colon, _ = element.get(_XSI_TYPE, "").partition(":")
+        uri = element.nsmap.get(prefix) if colon else None
+        if uri is None:
+            continue
+        if taken.get(prefix, uri) != uri or declared.setdefault(prefix, uri) != uri:
+            raise MalformedMessage(
+                f"the prefix {prefix} stands in xsi:type values for different namespaces", code="ambiguous_prefix"
+            )
+    return b"".join(f' xmlns:{prefix}="{escape(uri)}"'.encode() for prefix, uri in declared.items() if prefix != "soap")

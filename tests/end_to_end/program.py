@@ -40,7 +40,7 @@ max_request_bytes = 200000
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """That of the tests without any setting of the gateway in it."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_")}
-    return {**kept, "COLUMNS": "200", "NO_COLOR": "1", **(extra or {})}
+    return {**kept, "NO_COLOR": "1", **(extra or {})}
 
 
 @dataclass

@@ -107,13 +107,13 @@ def test_zeep_with_its_own_ws_security_gets_a_signed_answer_and_takes_its_signat
 def test_zeep_reads_our_faults_as_faults(world: World) -> None:
     client = zeep_client(world)
     with pytest.raises(zeep.exceptions.Fault) as refused:
-        ask_with_zeep(client, "900101300012", service="NO_SUCH_SERVICE")
+        ask_with_zeep(client, "900101300017", service="NO_SUCH_SERVICE")
     assert fault_code(refused.value.detail) == "SCE004"
 
 
 def test_a_stranger_with_zeep_is_refused_by_his_certificate(world: World) -> None:
     with pytest.raises(zeep.exceptions.Fault) as refused:
-        ask_with_zeep(zeep_client(world, "stranger"), "900101300012")
+        ask_with_zeep(zeep_client(world, "stranger"), "900101300017")
     assert fault_code(refused.value.detail) == "SCE005"
 
 
@@ -135,7 +135,8 @@ def envelope(iin: str, *, service: str = SERVICE, certificate: str = "") -> str:
         'EncodingType="http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-soap-message-security-1.0#Base64Binary" '
         'ValueType="http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-x509-token-profile-1.0#X509v3">'
         f"{certificate}</wsse:KeyIdentifier></wsse:SecurityTokenReference></ds:KeyInfo></ds:Signature></wsse:Security>"
-        f'</soap:Header><soap:Body xmlns:wsu="{WSU}" wsu:Id="body"><n:SendMessage xmlns:n="{TYPES}"><request><requestInfo>'
+        f'</soap:Header><soap:Body xmlns:wsu="{WSU}" wsu:Id="body">'
+        f'<n:SendMessage xmlns:n="{TYPES}"><request><requestInfo>'
         f"<messageId>{uuid.uuid4()}</messageId><serviceId>{service}</serviceId>"
         "<messageDate>2026-05-01T10:00:00+05:00</messageDate>"
         "<sender><senderId>clinic</senderId><password>hush-hush</password></sender></requestInfo><requestData><data>"
@@ -197,7 +198,9 @@ def test_a_message_signed_by_xmlsec1_gets_an_answer_that_xmlsec1_verifies(
     assert len(list(tree.iter("messageId"))) >= 2  # of the response, and of the message that it rests on
 
 
-def test_a_person_nobody_asked_about_is_neither_yes_nor_no(world: World, population: Population, tmp_path: Path) -> None:
+def test_a_person_nobody_asked_about_is_neither_yes_nor_no(
+    world: World, population: Population, tmp_path: Path
+) -> None:
     stranger = population.person(150)
     text = envelope(stranger.value, certificate=certificate_text(world, "client"))
     tree = etree.fromstring(post(world, signed_by_xmlsec1(world, tmp_path, text)).content)
@@ -211,7 +214,7 @@ def forged(message: bytes) -> bytes:
     header, body = tree
     other = etree.fromstring(etree.tostring(body))
     for element in other.iter("iin"):
-        element.text = "900101300012"
+        element.text = "900101300017"
     other.attrib.clear()
     tree.replace(body, other)
     etree.SubElement(header, "moved").append(body)
@@ -219,13 +222,11 @@ def forged(message: bytes) -> bytes:
 
 
 def bad_inputs(world: World, folder: Path) -> Iterator[tuple[str, bytes, str]]:
-    genuine = signed_by_xmlsec1(
-        world, folder, envelope("900101300012", certificate=certificate_text(world, "client"))
-    )
+    genuine = signed_by_xmlsec1(world, folder, envelope("900101300017", certificate=certificate_text(world, "client")))
     unsigned = re.sub(rb"<soap:Header>.*</soap:Header>", b"", genuine, flags=re.DOTALL)
     yield "unsigned", unsigned, "SCE007"
     for name in ("stranger", "expired", "revoked"):
-        text = envelope("900101300012", certificate=certificate_text(world, name))
+        text = envelope("900101300017", certificate=certificate_text(world, name))
         yield name, signed_by_xmlsec1(world, folder, text, name), "SCE005"
     yield "forged by wrapping", forged(genuine), "SCE006"
     yield "changed after signing", genuine.replace(b"clinic", b"clinik"), "SCE006"
@@ -234,9 +235,9 @@ def bad_inputs(world: World, folder: Path) -> Iterator[tuple[str, bytes, str]]:
     yield "empty", b"", "SCE001"
     yield "cut in the middle", genuine[: len(genuine) // 2], "SCE001"
     yield "with a DOCTYPE", b"<!DOCTYPE a>" + genuine.removeprefix(b'<?xml version="1.0"?>').lstrip(), "SCE001"
-    text = envelope("900101300012", service="NOBODY", certificate=certificate_text(world, "client"))
+    text = envelope("900101300017", service="NOBODY", certificate=certificate_text(world, "client"))
     yield "for an unknown service", signed_by_xmlsec1(world, folder, text), "SCE004"
-    text = envelope("900101300010", certificate=certificate_text(world, "client"))
+    text = envelope("900101300018", certificate=certificate_text(world, "client"))
     yield "about an invalid IIN", signed_by_xmlsec1(world, folder, text), "SCE001"
 
 

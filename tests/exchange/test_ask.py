@@ -31,17 +31,32 @@ from gateway.exchange.journal import Journal, JournalRecord, MessageDirection
 from gateway.exchange.outbox import State
 from gateway.exchange.tables import DUE, EXCHANGE
 from gateway.exchange.verification import TrustPolicy
-from gateway.model import Consent, Fact, Iin, Outcome, outcome_of
+from gateway.model import Consent, Disability, Fact, Iin, Outcome, outcome_of
 from gateway.registry.store import facts_of
 from gateway.registry.tables import FACT
 from gateway.shep.faults import FaultCode
 from gateway.shep.messages import ErrorInfo, StatusInfo
+from gateway.shep.names import SOAP_11
 from gateway.signing.key_info import KeyInfoForm
 from gateway.signing.keys import SoftwareKey
 from gateway.systems import SystemDefinition
 from gateway.trust.store import TrustStore
 from gateway.trust.verdict import RevocationMode
-from tests.exchange.world import NOW, OTHER, PERSON, Keys, Register, asker, law, message_ids, policy, systems, trust
+from tests.exchange.world import (
+    HOUSEHOLD,
+    NOW,
+    OTHER,
+    PERSON,
+    Keys,
+    Register,
+    asker,
+    invented,
+    law,
+    message_ids,
+    policy,
+    systems,
+    trust,
+)
 
 # ---------------------------------------------------------------- looking into the store
 
@@ -111,6 +126,27 @@ def test_the_person_becomes_due_again(engine: Engine, keys: Keys, register: Regi
         row = connection.execute(select(DUE)).mappings().one()
     assert (row["iin"], row["system"], row["reason"]) == (PERSON.value, "cbdi", Reason.REFRESH)
     assert row["due_at"] == NOW + dt.timedelta(days=30)
+
+
+def test_it_is_due_earlier_when_the_answer_itself_says_so(store: Engine, keys: Keys, register: Register) -> None:
+    # the certificate ends in ten days: it may have been prolonged by then
+    ends = dt.date(2026, 6, 11)
+    citizen = dataclasses.replace(
+        HOUSEHOLD.citizens[0], disability=Disability("2", "x", dt.date(2026, 2, 1), ends, "T-1")
+    )
+    register.household = dataclasses.replace(HOUSEHOLD, citizens=(citizen,))
+    asker(store, keys, register).ask("cbdi", PERSON)
+    with reading(store) as connection:
+        row = connection.execute(select(DUE)).mappings().one()
+    assert (row["reason"], row["due_at"]) == (Reason.STANDING, dt.datetime(2026, 6, 10, 19, 0, tzinfo=dt.UTC))
+
+
+def test_an_empty_answer_about_another_person_is_refused(store: Engine, keys: Keys, register: Register) -> None:
+    register.change_payload = _about_another
+    ours = asker(store, keys, register)
+    result = ours.ask("cbdi", invented("70030330055"))
+    assert result.error is not None
+    assert (result.error.code, result.outcome) == ("wrong_subject", Outcome.UNKNOWN)
 
 
 def test_rules_that_do_not_judge_today_do_not_hinder_an_answer(store: Engine, keys: Keys, register: Register) -> None:
@@ -307,6 +343,14 @@ def _about_another(payload: etree._Element) -> etree._Element:
     return payload
 
 
+def _silent_about_another(payload: etree._Element) -> etree._Element:
+    """ "No record", of somebody else."""
+    payload.find("iin").text = OTHER.value
+    payload.find("result/code").text = "NOT_FOUND"
+    payload.remove(payload.find("disabilities"))
+    return payload
+
+
 def _unknown_code(payload: etree._Element) -> etree._Element:
     payload.find(".//groupCode").text = "77"
     return payload
@@ -353,6 +397,12 @@ REFUSALS: dict[str, tuple[dict[str, Any], State, str, str]] = {
     "of another chain": ({"correlation_id": "another"}, State.REFUSED, "wrong_correlation", "format"),
     "about another question": ({"change_payload": _answers_another}, State.REFUSED, "wrong_correlation", "format"),
     "about another person": ({"change_payload": _about_another}, State.REFUSED, "wrong_subject", "format"),
+    "no record of another person": (
+        {"change_payload": _silent_about_another},
+        State.REFUSED,
+        "wrong_subject",
+        "format",
+    ),
     "without data": ({"without_data": True}, State.REFUSED, "no_payload", "format"),
     "with an unknown code": ({"change_payload": _unknown_code}, State.REFUSED, "mapping", "reading"),
     "a signed fault": ({"fault": _fault(), "http_status": 500}, State.REFUSED, "peer_fault", "fault"),
@@ -627,3 +677,14 @@ def test_a_message_id_is_never_used_twice(engine: Engine, keys: Keys, register: 
 def test_steps_of_errors_have_names() -> None:
     assert step_of(GatewayError("?")) == "reply"
     assert step_of(OutcomeUnknown("?")) == "post"
+
+
+def test_a_request_that_does_not_fit_the_channel_is_never_signed(
+    store: Engine, keys: Keys, register: Register, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong = etree.Element(f"{{{SOAP_11}}}Body")
+    monkeypatch.setattr("gateway.exchange.ask.sync_channel.build_request", lambda *_: wrong)
+    with pytest.raises(OperatorError) as refused:
+        asker(store, keys, register).ask("cbdi", PERSON)
+    assert refused.value.code == "contract"
+    assert register.requests == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 import threading
@@ -310,3 +311,25 @@ def test_nothing_is_sent_after_closing(start: Callable[[Behaviour], Peer]) -> No
     with pytest.raises(PeerUnavailable, match="stopping"):
         post(opened, peer.url)
     assert peer.requests == []
+
+
+def test_closing_ends_what_still_waits_for_a_connection(start: Callable[[Behaviour], Peer]) -> None:
+    begun = threading.Event()
+
+    def hold(connection: socket.socket, peer: Peer) -> None:
+        read_request(connection, peer)
+        begun.set()
+        peer.ended.wait()
+
+    peer = start(hold)
+    opened = HttpxTransport(max_connections=1)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(post, opened, peer.url)
+        begun.wait()
+        second = pool.submit(post, opened, peer.url)
+        while len(asyncio.all_tasks(opened._loop)) < 2:
+            pass
+        opened.close()
+        assert isinstance(first.exception(), OutcomeUnknown)
+        assert isinstance(second.exception(), PeerUnavailable)
+    assert len(peer.requests) == 1

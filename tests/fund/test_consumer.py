@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -245,3 +247,12 @@ def test_every_standing_fits_the_contract(contract: etree.XMLSchema, **values: A
     values["because"], values["evidence"] = tuple(values["because"]), tuple(values["evidence"])
     standing = Standing(as_of=TODAY, known_at=TODAY, readings=(), next_change=None, **values)
     contract.assertValid(build_response(PERSON, as_of=TODAY, known_at=NOW, result=consumer.ANSWERED, standing=standing))
+
+
+def test_the_examples_in_the_reference_fit_the_contract(contract: etree.XMLSchema) -> None:
+    page = Path(__file__).parents[2] / "docs" / "reference" / "consumer-status.md"
+    examples = re.findall(r"```xml\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    assert len(examples) == 2
+    for example in examples:
+        contract.assertValid(etree.fromstring(example))
+    assert read_request(etree.fromstring(examples[0])).iin == PERSON

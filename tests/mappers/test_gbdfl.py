@@ -70,7 +70,7 @@ def test_a_document_holds_through_its_last_day_and_not_past_its_invalidity() -> 
 def test_a_message_result_that_is_not_known_is_named() -> None:
     answer = response("not_found")
     answer.find("messageResult/code").text = "00017"
-    with pytest.raises(MappingError, match="<messageResult> has the code '00017'"):
+    with pytest.raises(MappingError, match="<messageResult> of <Response> has the code '00017'"):
         GBDFL.mapper.read_response(answer)
 
 
@@ -111,7 +111,7 @@ def test_a_day_is_read_as_it_is_written_whatever_its_zone(text: str) -> None:
 def test_what_is_not_a_day_is_refused_and_not_repeated(text: str) -> None:
     answer = response("with_consent")
     answer.find(".//birthDate").text = text
-    with pytest.raises(MappingError, match="<birthDate> is not a date") as refused:
+    with pytest.raises(MappingError, match="<birthDate> of <person> is not a date") as refused:
         GBDFL.mapper.read_response(answer)
     assert text not in str(refused.value)
 

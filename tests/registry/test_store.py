@@ -14,7 +14,7 @@ from gateway.database import reading, writing
 from gateway.errors import EditionNotInForce, MappingError
 from gateway.model import Answer, Fact, FactValue, Iin, Outcome, Provenance, Rejection
 from gateway.registry.standing import Standing
-from gateway.registry.store import RecordedCounts, facts_of, history_of, record_answer, standing_of
+from gateway.registry.store import RecordedCounts, facts_of, history_of, next_change_of, record_answer, standing_of
 from gateway.registry.tables import FACT, MAX_KEY_CHARACTERS
 from gateway.regulation.reading import load_law
 
@@ -229,3 +229,21 @@ def test_two_different_records_under_one_key_are_refused(engine: Engine) -> None
     with pytest.raises(MappingError, match="two different disability records"):
         take(engine, 1, disability(group="1"), disability(group="2"))
     assert take(engine, 1, disability(group="1"), disability(group="1")) == RecordedCounts(new=1)
+
+
+def test_a_person_is_next_of_interest_when_a_period_ends_or_the_standing_changes(engine: Engine) -> None:
+    with reading(engine) as connection:
+        assert next_change_of(connection, MOTHER, system="cbdi", after=at(1), law=LAW) is None
+    take(engine, 1, disability(valid_to="2026-09-10"))
+    with reading(engine) as connection:
+        assert next_change_of(connection, MOTHER, system="cbdi", after=at(2), law=LAW) == day("2026-09-10")
+        # another register says nothing new on that day; the right itself turns into retention then
+        assert next_change_of(connection, MOTHER, system="zags", after=at(2), law=LAW) == day("2026-09-10")
+        assert next_change_of(connection, MOTHER, system="zags", after=at(250), law=LAW) == day("2026-12-11")
+
+
+def test_a_day_that_no_edition_judges_has_no_standing_that_could_change(engine: Engine) -> None:
+    take(engine, 1, disability())
+    before = dt.datetime(2025, 6, 1, tzinfo=LAW.timezone)
+    with reading(engine) as connection:
+        assert next_change_of(connection, MOTHER, system="cbdi", after=before, law=LAW) is None

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import itertools
+from base64 import b64encode
 from collections.abc import Mapping
+from hashlib import sha256
 
 import pytest
 from lxml import etree
@@ -13,7 +15,7 @@ from gateway.signing.key_info import KeyInfoForm
 from gateway.signing.steps import Trail
 from gateway.signing.wss import VerifiedBody, sign_body, verify_envelope
 from gateway.xml import XmlBounds, canonicalize, parse
-from tests.signing.conftest import Known, Signer
+from tests.signing.conftest import MESSAGE, Known, Signer
 
 ALGORITHMS = [(family, row) for row in SIGNATURES.values() for family in sorted(row.key_families)]
 
@@ -69,14 +71,30 @@ def test_what_is_handed_on_is_what_was_digested(signer: Signer, body: etree._Ele
     assert canonicalize(verify_envelope(data).body) == canonicalize(parse(data)[1])
 
 
-def test_an_unsigned_declaration_gives_no_meaning_to_a_prefix_in_the_body(
-    signer: Signer, body: etree._Element
-) -> None:
-    data = sign_body(body, signer.key(), form=KeyInfoForm.KEY_IDENTIFIER)
-    assert b"xmlns:xs=" not in data  # exclusive canonicalisation leaves it out: only xsi:type uses it
-    forged = data.replace(b"<soap:Body ", b'<soap:Body xmlns:xs="urn:attacker" ').replace(
-        b"<soap:Envelope ", b'<soap:Envelope xmlns:xs="urn:attacker" '
+def test_a_namespace_that_libxml2_cannot_canonicalise_is_refused(signer: Signer, known: Known) -> None:
+    body = etree.fromstring(f'<s:Body xmlns:s="{names.SOAP_11}"><n:a xmlns:n="urn:a&amp;b"/></s:Body>')
+    data = sign_body(body, signer.key(), form=KeyInfoForm.KEY_IDENTIFIER).replace(b"urn:a&b", b"urn:a&amp;b")
+    assert refusal(data, known) == ("digest", "not_canonical")
+
+
+def test_an_element_without_a_namespace_stays_without_one(signer: Signer) -> None:
+    envelope = (
+        f'<s:Envelope xmlns:s="{names.SOAP_11}" xmlns="urn:default"><s:Body><a><b xmlns=""><c/></b></a><d xmlns=""/>'
+        "</s:Body></s:Envelope>"
     )
+    data = sign_body(etree.fromstring(envelope)[0], signer.key(), form=KeyInfoForm.KEY_IDENTIFIER)
+    verified = verify_envelope(data)
+    again = parse(etree.tostring(verified.body))
+    assert [element.tag for element in again.iter()][1:] == ["{urn:default}a", "b", "c", "d"]
+    assert canonicalize(again) == canonicalize(verified.body)
+
+
+def test_an_unsigned_declaration_gives_no_meaning_to_a_prefix_in_the_body(signer: Signer, body: etree._Element) -> None:
+    data = sign_body(body, signer.key(), form=KeyInfoForm.KEY_IDENTIFIER)
+    # exclusive canonicalisation leaves the prefix out, since only xsi:type uses it: we declare it outside of the Body
+    assert data.count(b"xmlns:xs=") == 1
+    forged = data.replace(b'xmlns:xs="http://www.w3.org/2001/XMLSchema"', b'xmlns:xs="urn:attacker"')
+    assert forged != data
     verified = verify_envelope(forged)
     answer = verified.body.find(".//answer")
     assert answer is not None
@@ -103,7 +121,9 @@ BODIES = {
     "attributes": '<s:Body xmlns:s="{soap}" xmlns:b="urn:b" b:x="1" a="2"><a>1</a></s:Body>',
     "an id of its own": '<s:Body xmlns:s="{soap}" xmlns:w="{wsu}" w:Id="old" ID="older"><a>1</a></s:Body>',
     "empty": '<s:Body xmlns:s="{soap}"/>',
-    "unused and nested declarations": '<s:Body xmlns:s="{soap}" xmlns:u="urn:u"><a xmlns:q="urn:q"><q:b u:c="1"/></a></s:Body>',
+    "unused and nested declarations": (
+        '<s:Body xmlns:s="{soap}" xmlns:u="urn:u"><a xmlns:q="urn:q"><q:b u:c="1"/></a></s:Body>'
+    ),
     "characters": '<s:Body xmlns:s="{soap}"><a b="&quot;&#9;&lt;">&#13;&lt;]]&gt;Ұ</a><?pi data?></s:Body>',
 }
 
@@ -146,11 +166,18 @@ def test_only_a_soap_body_is_signed(text: str, signer: Signer) -> None:
 @pytest.fixture(scope="module")
 def signed(signers: Mapping[str, Signer]) -> str:
     """A genuine message, form A, with the id `id-1`."""
-    from tests.signing.conftest import MESSAGE
-
     body = etree.fromstring(MESSAGE)[0]
     key = signers["rsa"].key()
     return sign_body(body, key, form=KeyInfoForm.KEY_IDENTIFIER, body_id="id-1").decode()
+
+
+def test_the_same_certificate_twice_in_different_wraps_is_one(signed: str, signer: Signer) -> None:
+    encoded = b64encode(signer.certificate.der).decode()
+    wrapped = "\r\n".join(encoded[i : i + 76] for i in range(0, len(encoded), 76))
+    twice = signed.replace(
+        "<ds:KeyInfo>", f"<ds:KeyInfo><ds:X509Data><ds:X509Certificate>{wrapped}</ds:X509Certificate></ds:X509Data>"
+    )
+    assert answer_of(verify_envelope(twice.encode())) == "GENUINE"
 
 
 def refusal(data: str | bytes, known: Known) -> tuple[str, str]:
@@ -163,7 +190,9 @@ def refusal(data: str | bytes, known: Known) -> tuple[str, str]:
     return trail.steps[-1].name, caught.value.code
 
 
-S_OPEN = '<soap:Envelope xmlns:soap="http://schemas.xmlsoap.org/soap/envelope/">'
+S_OPEN = (
+    '<soap:Envelope xmlns:soap="http://schemas.xmlsoap.org/soap/envelope/" xmlns:xs="http://www.w3.org/2001/XMLSchema">'
+)
 BODY = '<soap:Body xmlns:wsu="' + names.WSU + '" wsu:Id="id-1"><a>ATTACKER</a></soap:Body>'
 EXC = f'Algorithm="{names.EXC_C14N}"'
 IN_BODY = ("</data>", "<item id='d'/><item id='d'/></data>")
@@ -180,7 +209,12 @@ EDITS: dict[str, tuple[str, str, str, str]] = {
         "signature_value",
         "signed_info",
     ),
-    "SignedInfo has other white space": ("<ds:SignatureMethod", " <ds:SignatureMethod", "signature_value", "signature_value"),
+    "SignedInfo has other white space": (
+        "<ds:SignatureMethod",
+        " <ds:SignatureMethod",
+        "signature_value",
+        "signature_value",
+    ),
     "another body after it": ("</soap:Envelope>", BODY + "</soap:Envelope>", "structure", "structure"),
     "another body before the header": (S_OPEN, S_OPEN + BODY, "structure", "structure"),
     "something after the body": ("</soap:Envelope>", "<x/></soap:Envelope>", "structure", "structure"),
@@ -227,10 +261,20 @@ EDITS: dict[str, tuple[str, str, str, str]] = {
         "algorithms",
         "algorithm_refused",
     ),
-    "HMAC with the public key": ("xmldsig-more#rsa-sha256", "xmldsig-more#hmac-sha256", "algorithms", "algorithm_refused"),
+    "HMAC with the public key": (
+        "xmldsig-more#rsa-sha256",
+        "xmldsig-more#hmac-sha256",
+        "algorithms",
+        "algorithm_refused",
+    ),
     "a SHA-1 digest": ("http://www.w3.org/2001/04/xmlenc#sha256", names.DS + "sha1", "algorithms", "algorithm_refused"),
     "an unknown algorithm": ("xmldsig-more#rsa-sha256", "xmldsig-more#rsa-sha3", "algorithms", "algorithm_refused"),
-    "an algorithm of another key": ("xmldsig-more#rsa-sha256", "xmldsig-more#ecdsa-sha256", "certificate", "key_mismatch"),
+    "an algorithm of another key": (
+        "xmldsig-more#rsa-sha256",
+        "xmldsig-more#ecdsa-sha256",
+        "certificate",
+        "key_mismatch",
+    ),
     "another algorithm of the same family": (
         "xmldsig-more#rsa-sha256",
         "xmldsig-more#rsa-sha512",
@@ -309,11 +353,23 @@ EDITS: dict[str, tuple[str, str, str, str]] = {
     "the same id in the header": ("<soap:Header>", '<soap:Header iD="id-1">', "ids", "duplicate_id"),
     "an id of the payload twice": (*IN_BODY, "ids", "duplicate_id"),
     "no header": ("<soap:Header>", "<soap:Heading>", "bounds", "not_xml"),
-    "a key without a certificate": ("<wsse:SecurityTokenReference ", "<ds:KeyValue/><wsse:SecurityTokenReference2 ", "bounds", "not_xml"),
+    "a key without a certificate": (
+        "<wsse:SecurityTokenReference ",
+        "<ds:KeyValue/><wsse:SecurityTokenReference2 ",
+        "bounds",
+        "not_xml",
+    ),
     "a DOCTYPE that declares ids": ("<soap:Envelope ", "<!DOCTYPE a><soap:Envelope ", "bounds", "doctype"),
     "not an envelope": ("soap/envelope/", "soap/envelope", "structure", "not_an_envelope"),
-    "a certificate that is none": ("X509v3\">", "X509v3\">AAAA", "certificate", "bad_certificate"),
-    "a certificate that is not base64": ("X509v3\">", "X509v3\">*", "key_info", "bad_base64"),
+    "a certificate that is none": ('X509v3">', 'X509v3">AAAA', "certificate", "bad_certificate"),
+    "a certificate with an element in it": ('X509v3">', 'X509v3"><x/>', "key_info", "key_info_shape"),
+    "a signature value that is far too long": (
+        "<ds:SignatureValue>",
+        f"<ds:SignatureValue>{'A' * 65_537}",
+        "signature_value",
+        "bad_base64",
+    ),
+    "a certificate that is not base64": ('X509v3">', 'X509v3">*', "key_info", "bad_base64"),
     "another kind of key identifier": ("#X509v3", "#ThumbprintSHA1", "key_info", "key_info_unsupported"),
     "another encoding": ("#Base64Binary", "#HexBinary", "key_info", "key_info_unsupported"),
 }
@@ -329,7 +385,11 @@ def test_a_changed_message_is_refused_at_the_step_that_sees_it(name: str, signed
 KEY_INFOS = {
     "empty": ("", "key_info", "no_certificate"),
     "a key only": ("<ds:KeyValue/><ds:KeyName>me</ds:KeyName>", "key_info", "no_certificate"),
-    "a retrieval method": (f'<ds:RetrievalMethod URI="#x" Type="{names.DS}X509Data"/>', "key_info", "key_info_unsupported"),
+    "a retrieval method": (
+        f'<ds:RetrievalMethod URI="#x" Type="{names.DS}X509Data"/>',
+        "key_info",
+        "key_info_unsupported",
+    ),
     "a processing instruction": ("<?x?>", "key_info", "key_info_unsupported"),
     "a reference to a token": (
         '<wsse:SecurityTokenReference xmlns:wsse="{wsse}"><wsse:Reference URI="#x"/></wsse:SecurityTokenReference>',
@@ -338,7 +398,7 @@ KEY_INFOS = {
     ),
     "an embedded CRL": ("<ds:X509Data><ds:X509CRL/></ds:X509Data>", "key_info", "key_info_unsupported"),
     "two certificates": (
-        "<ds:X509Data>{certificate}<ds:X509Certificate>AAAA</ds:X509Certificate></ds:X509Data>",
+        "<ds:X509Data>{certificate}{stranger}</ds:X509Data>",
         "key_info",
         "ambiguous_certificate",
     ),
@@ -385,14 +445,35 @@ KEY_INFOS = {
 
 @pytest.mark.parametrize("name", KEY_INFOS)
 def test_a_key_info_that_does_not_name_one_certificate_is_refused(
-    name: str, signed: str, signer: Signer, known: Known
+    name: str, signed: str, stranger: Signer, known: Known
 ) -> None:
     content, step, code = KEY_INFOS[name]
     certificate = signed[signed.index('X509v3">') + 8 : signed.index("</wsse:KeyIdentifier>")]
     content = content.replace("{certificate}", f"<ds:X509Certificate>{certificate}</ds:X509Certificate>")
+    foreign = b64encode(stranger.certificate.der).decode()
+    content = content.replace("{stranger}", f"<ds:X509Certificate>{foreign}</ds:X509Certificate>")
     content = content.replace("{wsse}", names.WSSE)
     start, end = signed.index("<ds:KeyInfo>"), signed.index("</ds:KeyInfo>")
     assert refusal(f"{signed[:start]}<ds:KeyInfo>{content}{signed[end:]}", known) == (step, code)
+
+
+def test_a_certificate_whose_key_cannot_be_read_is_refused(signed: str, signer: Signer, known: Known) -> None:
+    der = signer.certificate.der
+    modulus = bytes.fromhex("308201 0a 02820101")
+    assert modulus in der
+    damaged = der.replace(modulus, bytes.fromhex("308201 0a 03820101"))
+    message = signed.replace(b64encode(der).decode(), b64encode(damaged).decode())
+    assert refusal(message, known) == ("certificate", "bad_public_key")
+
+
+def test_a_key_of_any_other_bytes_is_refused_without_a_crash(signed: str, signer: Signer) -> None:
+    der = signer.certificate.der
+    start = der.index(bytes.fromhex("308201 0a 02820101"))
+    for at in [*range(start, start + 12), *range(start + 262, start + 272)]:
+        for change in (0x01, 0x02, 0x80, 0xFF):
+            damaged = der[:at] + bytes([der[at] ^ change]) + der[at + 1 :]
+            with pytest.raises((SignatureRefused, MalformedMessage)):
+                verify_envelope(signed.replace(b64encode(der).decode(), b64encode(damaged).decode()).encode())
 
 
 def test_a_signature_without_key_info_is_refused(signed: str, known: Known) -> None:
@@ -499,8 +580,6 @@ def test_a_difference_that_means_nothing_is_accepted(name: str, signed: str) -> 
 
 def sign_by_hand(template: str, signer: Signer) -> bytes:
     """Fill DIGEST and VALUE of a message whose SignedInfo and Body are canonicalised with the prefixes it lists."""
-    from base64 import b64encode
-    from hashlib import sha256
 
     def prefixes(element: etree._Element) -> tuple[str, ...]:
         found = element.find(f"{names.EC_INCLUSIVE_NAMESPACES}")
@@ -517,8 +596,6 @@ def sign_by_hand(template: str, signer: Signer) -> bytes:
 
 
 def by_hand(signer: Signer, *, id_attributes: str, method: str = "", transform: str = "") -> str:
-    from base64 import b64encode
-
     certificate = b64encode(signer.certificate.der).decode()
     return (
         f'<soap:Envelope xmlns:soap="{names.SOAP_11}" xmlns:wsu="{names.WSU}" xmlns:wsse="{names.WSSE}"'
@@ -553,14 +630,14 @@ INCLUSIVE = f'<ec:InclusiveNamespaces xmlns:ec="{names.EXC_C14N}" PrefixList="{{
 
 
 @pytest.mark.parametrize(
-    ("method", "transform"), list(itertools.product(["", INCLUSIVE.format("soap wsu")], ["", INCLUSIVE.format("xs wsse")]))
+    ("method", "transform"),
+    list(itertools.product(["", INCLUSIVE.format("soap wsu")], ["", INCLUSIVE.format("xs wsse")])),
 )
 def test_inclusive_namespaces_are_honoured_and_bind_their_prefixes(
     method: str, transform: str, signer: Signer, known: Known
 ) -> None:
     data = sign_by_hand(by_hand(signer, id_attributes='Id="id-1"', method=method, transform=transform), signer)
-    verified = verify_envelope(data)
-    assert ("xs" in verified.body.nsmap) == bool(transform)
+    assert ("xs" in verify_envelope(data).body.nsmap) == bool(transform)
     rebound = data.replace(b"http://www.w3.org/2001/XMLSchema", b"urn:attacker")
     if transform:
         assert refusal(rebound, known) == ("digest", "digest")
@@ -584,3 +661,43 @@ def test_nobody_is_named_in_what_is_shown_of_a_verified_body(signed: str) -> Non
     shown = repr(verified) + "".join(step.compared for step in verified.steps)
     assert "GENUINE" not in shown
     assert "BIN" not in shown
+
+
+XSI = "http://www.w3.org/2001/XMLSchema-instance"
+
+
+@pytest.mark.parametrize("outside", [False, True])
+def test_a_prefix_that_stands_in_a_type_only_is_still_declared_on_the_wire(signer: Signer, outside: bool) -> None:
+    """`xsi:type="cs:Request"` (SHEP.md 6.1): the exclusive form drops xmlns:cs, and peers resolve it."""
+    declared = 'xmlns:cs="urn:a&amp;b"'
+    envelope = parse(
+        f'<s:Envelope xmlns:s="{names.SOAP_11}" xmlns:xsi="{XSI}" {declared if outside else ""}><s:Body>'
+        f'<data {"" if outside else declared} xsi:type="cs:Request"><a xsi:type="b"/></data>'
+        "</s:Body></s:Envelope>".encode()
+    )
+    signed = sign_body(envelope[0], signer.key(), form=KeyInfoForm.KEY_IDENTIFIER)
+    (data,) = etree.fromstring(signed).iter("data")
+    assert data.nsmap["cs"] == "urn:a&b"
+    assert verify_envelope(signed).certificate == signer.certificate
+
+
+@pytest.mark.parametrize(
+    "inside",
+    [
+        '<a xmlns:p="urn:1" xsi:type="p:T"/><a xmlns:p="urn:2" xsi:type="p:T"/>',
+        '<a xmlns:soap="urn:other" xsi:type="soap:T"/>',
+    ],
+)
+def test_a_prefix_with_two_meanings_is_refused_before_anything_is_signed(signer: Signer, inside: str) -> None:
+    body = parse(f'<s:Body xmlns:s="{names.SOAP_11}" xmlns:xsi="{XSI}">{inside}</s:Body>'.encode())
+    with pytest.raises(MalformedMessage) as refused:
+        sign_body(body, signer.key(), form=KeyInfoForm.KEY_IDENTIFIER)
+    assert refused.value.code == "ambiguous_prefix"
+
+
+def test_a_type_of_the_envelopes_own_prefixes_needs_nothing_more(signer: Signer) -> None:
+    inside = f'<a xsi:type="soap:T"/><b xmlns:ds="{names.DS}" xsi:type="ds:T"/>'
+    body = parse(f'<soap:Body xmlns:soap="{names.SOAP_11}" xmlns:xsi="{XSI}">{inside}</soap:Body>'.encode())
+    signed = sign_body(body, signer.key(), form=KeyInfoForm.KEY_IDENTIFIER)
+    assert next(etree.fromstring(signed).iter("b")).nsmap["ds"] == names.DS
+    assert verify_envelope(signed).certificate == signer.certificate

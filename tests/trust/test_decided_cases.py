@@ -1013,6 +1013,6 @@ def test_there_are_as_many_cases_as_promised(family: str, record_property: Calla
     tables = (PATHS, VALIDITY, AUTHORITIES, NAMES, PURPOSES, SIGNERS, LISTS, DELTAS, ANSWERS)
     assert len(CASES) == sum(len(table) for table in tables)  # no name stands twice
     record_property(f"decided cases, {family}", len(CASES))
-    print(f"{family}: {len(CASES)} decided cases")  # noqa: T201
+    print(f"{family}: {len(CASES)} decided cases")
     assert len(CASES) >= PROMISED
     assert kit_of(family).leaf.parsed.key_family == {"rsa": "rsa", "gost": "gost-2015-512"}[family]
