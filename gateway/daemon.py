@@ -10,7 +10,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
-from types import FrameType
+from types import FrameType, MappingProxyType
 from typing import Final, Self
 
 import anyio.to_thread
@@ -37,6 +37,8 @@ from gateway.regulation.law import Law
 from gateway.regulation.reading import load_law
 from gateway.shep import contract, sync_channel
 from gateway.shep.messages import ErrorInfo, Sender
+from gateway.signing import national
+from gateway.signing.gost.backend import choose_backend
 from gateway.signing.key_info import KeyInfoForm
 from gateway.signing.keys import SigningKey, load_signing_key
 from gateway.signing.wss import sign_body
@@ -86,13 +88,14 @@ class Gateway:
         self.engine.dispose()
 
 
-def assemble(loaded: settings.LoadedSettings) -> Gateway:
+def assemble(loaded: settings.LoadedSettings, *, key: SigningKey | None = None) -> Gateway:
     """Everything that the settings name, loaded and checked; nothing is listening and nothing was sent yet.
 
+    `key` stands in for the one of the settings: another means of signing (docs/how-to/sign-with-certified-means.md).
     Raises OperatorError: configuration, keys, a system's folder, or a database that is not at this program's revision.
     """
     options = loaded.settings
-    key, trust = load_key(loaded), load_trust(loaded)
+    key, trust = load_key(loaded) if key is None else key, load_trust(loaded)
     refuse_mixed_keys(loaded, key, trust)
     systems = load_systems(loaded)
     law = load_regulation()
@@ -150,8 +153,12 @@ def open_store(loaded: settings.LoadedSettings) -> Engine:
 
 
 def load_key(loaded: settings.LoadedSettings) -> SigningKey:
-    """Our signing key. Raises KeyMaterialError or ConfigurationError."""
+    """Our signing key; first the means of national signatures is chosen for the process.
+
+    Raises KeyMaterialError or ConfigurationError.
+    """
     section = loaded.settings.signing
+    national.use_backend(choose_backend(section.gost_backend, allow_variable_time=section.allow_variable_time))
     password = settings.secret(section.key_password, section.key_password_file, key="signing.key_password_file")
     return load_signing_key(section.key_file, password.encode() if password else None, section.certificate_file)
 
@@ -220,10 +227,22 @@ class Check:
         return self.code == "ok"
 
 
+#: the means of national signatures, for people
+BACKEND_NAMES: Final[Mapping[str, str]] = MappingProxyType(
+    {"engine": "OpenSSL's gost engine", "own": "our own code (not constant-time)"}
+)
+
+
 def readiness(gateway: Gateway, at: dt.datetime) -> tuple[Check, ...]:
     """Can it sign, verify what it signed, trust its own certificate, and reach its database."""
+    backend = national.backend().name
     return (
-        _check("signature", lambda: _sign_and_verify(gateway, at), "signs, and verifies what it signed"),
+        _check(
+            "signature",
+            lambda: _sign_and_verify(gateway, at),
+            f"signs with {gateway.key.algorithm.name}, and verifies what it signed;"
+            f" national signatures by {BACKEND_NAMES.get(backend, backend)}",
+        ),
         _check("certificate", lambda: _own_certificate(gateway, at), "our certificate is trusted and not revoked"),
         _check("database", lambda: database.check_revision(gateway.engine), "reachable, at the right revision"),
     )
@@ -369,14 +388,16 @@ class AlarmClock:
                 _LOG.error("polling", action="round_failed", code=error.code)
 
 
-def serve(loaded: settings.LoadedSettings, *, on_listening: Callable[[str], None]) -> None:
+def serve(
+    loaded: settings.LoadedSettings, *, on_listening: Callable[[str], None], key: SigningKey | None = None
+) -> None:
     """Run until SIGTERM or SIGINT: endpoints, and the alarm clock that wakes polling.
 
     A signal stops taking work; what is in hand is finished, and after `server.drain_timeout_s` cut off.
-    `on_listening` gets the address. Raises OperatorError.
+    `on_listening` gets the address; `key` as in `assemble`. Raises OperatorError.
     """
     options = loaded.settings.server
-    with assemble(loaded) as gateway:
+    with assemble(loaded, key=key) as gateway:
         bound, url = bind(options.host, options.port, setting="server.port")
         with bound:
             _Server(gateway, AlarmClock(gateway), lambda: on_listening(url)).run(sockets=[bound])

@@ -66,12 +66,17 @@ class IdentitySettings(_Section):
 
 
 class SigningSettings(_Section):
+    #: a file, or `pkcs11:…` for a key in a token (gateway.signing.tokens)
     key_file: Path
     #: only for PEM keys that do not carry their certificate
     certificate_file: OptionalPath = None
     key_password: OptionalSecret = None
     key_password_file: OptionalPath = None
-    key_info: Literal["key_identifier", "issuer_serial", "issuer_serial_and_certificate"] = "key_identifier"
+    key_info: Literal["key_identifier", "issuer_serial", "issuer_serial_and_certificate", "bare"] = "key_identifier"
+    #: what makes and checks national signatures
+    gost_backend: Literal["auto", "engine", "own"] = "auto"
+    #: our own code may sign with national keys, though its time depends on the key
+    allow_variable_time: bool = False
 
 
 class TrustSettings(_Section):
@@ -300,10 +305,14 @@ def _list_or_text(text: str) -> object:
         return text
 
 
+def _is_file(text: str) -> bool:
+    return bool(text) and not text.startswith("pkcs11:")  # a key in a token is no file
+
+
 def _anchor_paths(values: dict[str, Any], folder: Path) -> None:
     for section, key in _PATHS:
         inside = values.get(section)
-        if isinstance(inside, dict) and isinstance(inside.get(key), str) and inside[key]:
+        if isinstance(inside, dict) and isinstance(inside.get(key), str) and _is_file(inside[key]):
             inside[key] = str(folder / inside[key])
     systems = values.get("systems")
     if isinstance(systems, dict) and isinstance(systems.get("paths"), list):

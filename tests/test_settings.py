@@ -38,6 +38,20 @@ def test_paths_start_at_the_file(config: Path) -> None:
     assert loaded.settings.trust.folder == config.parent / "anchors"
 
 
+def test_a_key_in_a_token_is_no_path(config: Path) -> None:
+    uri = "pkcs11:token=fund;object=gateway?module-path=/usr/lib/token.so"
+    loaded = module.load(config, {"GATEWAY_SIGNING__KEY_FILE": uri})
+    assert str(loaded.settings.signing.key_file) == uri
+
+
+def test_national_signing_is_off_until_the_operator_allows_it(config: Path) -> None:
+    signing = module.load(config, {}).settings.signing
+    assert (signing.gost_backend, signing.allow_variable_time) == ("auto", False)
+    allowed = module.load(config, {"GATEWAY_SIGNING__ALLOW_VARIABLE_TIME": "true"}).settings.signing
+    assert allowed.allow_variable_time
+    assert refusal(config, {"GATEWAY_SIGNING__GOST_BACKEND": "kalkan"}).key == "signing.gost_backend"
+
+
 def test_an_unknown_key_is_named_with_its_file(config: Path) -> None:
     config.write_text(MINIMAL + "[server]\nprot = 1\n")
     error = refusal(config)

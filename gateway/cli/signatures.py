@@ -16,7 +16,8 @@ from gateway.cli.app import JsonOption, app
 from gateway.cli.files import read_bytes, write_bytes
 from gateway.cli.parsing import moment
 from gateway.shep import envelope
-from gateway.signing import enveloped, keys, wss
+from gateway.signing import enveloped, keys, national, wss
+from gateway.signing.gost.backend import choose_backend
 from gateway.signing.key_info import KeyInfoForm
 from gateway.trust import verification
 from gateway.trust.store import TrustStore
@@ -28,20 +29,33 @@ class Profile(StrEnum):
     ENVELOPED = "enveloped"
 
 
+class GostPreference(StrEnum):
+    """The words of gateway.signing.gost.backend."""
+
+    AUTO = "auto"
+    ENGINE = "engine"
+    OWN = "own"
+
+
 @app.command("sign", epilog="Example: gateway sign request.xml --profile wss --key mine.p12 -o signed.xml")
 def sign(
     file: Annotated[Path, typer.Argument(help="A SOAP envelope (wss) or a document (enveloped).")],
     profile: Annotated[Profile, typer.Option(help="WS-Security over the Body, or an enveloped business signature.")],
-    key: Annotated[Path, typer.Option(help="PEM, PKCS#8 or PKCS#12.")],
+    key: Annotated[Path, typer.Option(help="PEM, PKCS#8, PKCS#12, or pkcs11:… for a token.")],
     result: Annotated[Path, typer.Option("-o", "--output", help="Where the signed document goes.")],
     certificate: Annotated[Path | None, typer.Option(help="Where the key file carries none.")] = None,
     password_env: Annotated[str | None, typer.Option(help="Variable that holds the key's password.")] = None,
     key_info: Annotated[KeyInfoForm, typer.Option(help="How the certificate travels (wss).")] = (
         KeyInfoForm.KEY_IDENTIFIER
     ),
+    gost_backend: Annotated[GostPreference, typer.Option(help="What signs with national keys.")] = GostPreference.AUTO,
+    allow_variable_time: Annotated[
+        bool, typer.Option("--allow-variable-time", help="Our own code may sign with national keys: for tests.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Sign a document."""
+    national.use_backend(choose_backend(gost_backend, allow_variable_time=allow_variable_time))
     signing_key = keys.load_signing_key(key, _password(password_env), certificate)
     root = xml.parse(read_bytes(file))
     if profile is Profile.WSS:

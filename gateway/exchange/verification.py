@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from lxml import etree
@@ -31,6 +32,8 @@ class VerifiedMessage:
     body: etree._Element
     certificate: Certificate
     revocation: RevocationStatus
+    #: an element of `body` as a document of its own, for its business signature
+    as_received: Callable[[etree._Element], bytes]
 
 
 @dataclass(slots=True)
@@ -53,7 +56,7 @@ def verify_message(
     evidence.signer = Signer.of(verified.certificate)
     verdict = validate(verified.certificate, trust.store, at=at, revocation=trust.revocation)
     evidence.revocation = Revocation.of(verdict.revocation)
-    return VerifiedMessage(verified.body, verified.certificate, verdict.revocation)
+    return VerifiedMessage(verified.body, verified.certificate, verdict.revocation, verified.as_received)
 
 
 def check_own_signature(signed: bytes, certificate: Certificate, bounds: XmlBounds) -> None:

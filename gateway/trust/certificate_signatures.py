@@ -2,7 +2,7 @@
 
 X.509 names algorithms by OID and packs ECDSA as DER, XML Signature by URI and as r‖s: hence a table of its own
 beside gateway.signing.algorithms. A row takes the issuer's certificate, not a library's key, because the national
-keys (issue of their own) are unknown to `cryptography`; they are added as rows.
+keys are unknown to `cryptography`.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.hashes import SHA256, SHA384, SHA512, HashAlgorithm
 
 from gateway.errors import KeyMaterialError, TrustRefused
-from gateway.signing.algorithms import MIN_RSA_BITS
+from gateway.signing.algorithms import GOST_2004_URI, GOST_2015_256_URI, GOST_2015_512_URI, MIN_RSA_BITS, SIGNATURES
 from gateway.signing.certificate import Certificate
+from gateway.signing.gost.asn1 import GOST_2004, GOST_2015_256, GOST_2015_512
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,21 @@ def _ecdsa(digest: HashAlgorithm) -> Callable[[Certificate, bytes, bytes], bool]
     return holds
 
 
+def _national(oid: str, signature_uri: str) -> CertificateSignatureAlgorithm:
+    """A row of the national algorithms: packed in X.509 as in XML Signature (PKI.md section 1)."""
+    row = SIGNATURES[signature_uri]
+
+    def holds(issuer: Certificate, data: bytes, signature: bytes) -> bool:
+        try:
+            return row.holds(issuer, data, signature)
+        except KeyMaterialError as error:
+            if error.code != "bad_public_key":  # that our means failed is not the issuer's doing
+                raise
+            return False
+
+    return CertificateSignatureAlgorithm(oid, row.name, row.key_families, holds)
+
+
 _RSA = frozenset({"rsa"})
 _EC = frozenset({"ec-p256", "ec-p384"})
 
@@ -72,6 +88,9 @@ ALGORITHMS: Final[Mapping[str, CertificateSignatureAlgorithm]] = MappingProxyTyp
             CertificateSignatureAlgorithm("1.2.840.10045.4.3.2", "ECDSA with SHA-256", _EC, _ecdsa(SHA256())),
             CertificateSignatureAlgorithm("1.2.840.10045.4.3.3", "ECDSA with SHA-384", _EC, _ecdsa(SHA384())),
             CertificateSignatureAlgorithm("1.2.840.10045.4.3.4", "ECDSA with SHA-512", _EC, _ecdsa(SHA512())),
+            _national(GOST_2015_512.signature_oid, GOST_2015_512_URI),
+            _national(GOST_2015_256.signature_oid, GOST_2015_256_URI),
+            _national(GOST_2004.signature_oid, GOST_2004_URI),
         )
     }
 )

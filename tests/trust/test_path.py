@@ -270,7 +270,7 @@ def sha1_intermediate() -> Situation:
 
 def national_algorithm_of_the_next_storey() -> Situation:
     def change(certificate: object) -> None:
-        algorithm = {"algorithm": "1.2.398.3.10.1.1.2.3.2"}
+        algorithm = {"algorithm": "1.2.398.3.10.1.1.2.3.9"}
         certificate["tbs_certificate"]["signature"] = algorithm  # type: ignore[index]
         certificate["signature_algorithm"] = algorithm  # type: ignore[index]
 
