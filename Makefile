@@ -4,13 +4,14 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint bench lock clean
+.PHONY: help install demo test lint bench fuzz lock clean
 
 help:
 	@echo "make demo      the whole story on this machine, then stays up (ONCE=1 ends after the story)"
 	@echo "make test      every test; installs what the tests need"
 	@echo "make lint      ruff, mypy --strict, the import contract"
 	@echo "make bench     ratios against bare cryptography"
+	@echo "make fuzz      200,000 hostile inputs for every reader (N=1000000 for more)"
 	@echo "make install   only .venv with the command gateway in it"
 	@echo "make lock      pins the dependencies anew (for maintainers)"
 
@@ -44,8 +45,11 @@ lint: $(VENV)/.developer
 bench: $(VENV)/.developer
 	$(BIN)/python -m bench
 
+fuzz: $(VENV)/.developer
+	$(BIN)/python -m tests.fuzz --executions $(or $(N),200000) $(ARGS)
+
 lock: $(VENV)/.developer
 	$(BIN)/python tests/write_locks.py
 
 clean:
-	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage*
+	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .fuzz .coverage*

@@ -1,7 +1,8 @@
 """Signing and verifying one envelope, against one bare RSA-2048 signature of the same run.
 
 Goals: sign ≤ 1.5 ×, verify (structure, digest, signature; the certificate is known) ≤ 0.6 ×. Other stacks do the same
-work on the same message beside it where they are installed.
+work on the same message beside it where they are installed. With GOST-2015-512 the goal is, for each backend, 2 × one
+bare signature (or verification) plus Streebog-512 of the same bytes.
 """
 
 from __future__ import annotations
@@ -20,17 +21,23 @@ from lxml import etree
 
 from bench._measure import median_us
 from gateway.signing import names
-from gateway.signing.certificate import Certificate, NameKey
+from gateway.signing.algorithms import GOST_2015_512_URI, SIGNATURES
+from gateway.signing.certificate import Certificate, NameKey, _Certificate, _SubjectPublicKeyInfo
 from gateway.signing.enveloped import sign_enveloped, verify_enveloped
+from gateway.signing.gost import asn1, curves, engine
+from gateway.signing.gost.backend import GostBackend
+from gateway.signing.gost.own import OwnBackend
 from gateway.signing.key_info import KeyInfoForm
-from gateway.signing.keys import SoftwareKey, load_signing_key
+from gateway.signing.keys import SigningKey, SoftwareKey, load_signing_key
+from gateway.signing.national import using_backend
 from gateway.signing.wss import sign_body, verify_envelope
-from gateway.xml import parse
+from gateway.xml import canonicalize, parse
 
 #: bytes of the message on the wire, signed in the form of the gateway's own answers (issuer and serial number)
 MESSAGE_BYTES = 4_096
 SIGN_GOAL = 1.5
 VERIFY_GOAL = 0.6
+NATIONAL_GOAL = 2.0
 
 
 class _Known:
@@ -169,6 +176,7 @@ def main() -> None:
         key = load_signing_key(key_path, certificate_path=certificate_path)
         ec_key = load_signing_key(*_ec(folder))
         _run(rsa_key, key, ec_key, key_path, certificate_path)
+        _run_national(ec_key.certificate)
 
 
 def _ec(folder: Path) -> tuple[Path, None, Path]:
@@ -177,7 +185,7 @@ def _ec(folder: Path) -> tuple[Path, None, Path]:
 
 
 def _run(
-    rsa_key: rsa.RSAPrivateKey, key: SoftwareKey, ec_key: SoftwareKey, key_path: Path, certificate_path: Path
+    rsa_key: rsa.RSAPrivateKey, key: SigningKey, ec_key: SigningKey, key_path: Path, certificate_path: Path
 ) -> None:
     overhead = len(sign_body(parse(envelope(1_000))[1], key, form=KeyInfoForm.ISSUER_SERIAL)) - 1_000
     unsigned = envelope(MESSAGE_BYTES - overhead)
@@ -227,3 +235,73 @@ def _run(
         print(f"{what:38}{us:8.0f}{ratio:9.2f}  {verdict}".rstrip())
     if missing:
         print(f"not installed, so not beside it: {', '.join(missing)}")
+
+
+# ---------------------------------------------------------------- national signatures
+
+
+def _backends() -> dict[str, GostBackend]:
+    found: dict[str, GostBackend] = {"own": OwnBackend(allow_variable_time=True)}
+    usable = engine.available()
+    if usable.usable:
+        found["engine"] = engine.EngineBackend.shared()
+    else:
+        print(f"engine: {usable.reason}")
+    return found
+
+
+def _national_key(template: Certificate, backend: GostBackend) -> SoftwareKey:
+    """A key whose certificate is the template's with another public key in it: who issued it is not asked here."""
+    private_key = (2**500 + 4_711).to_bytes(64, "little")
+    spki = asn1.write_public_key(asn1.PublicKey(asn1.GOST_2015_512, backend.public_key512(private_key)))
+    made = _Certificate.load(template.der)
+    made["tbs_certificate"]["subject_public_key_info"] = _SubjectPublicKeyInfo.load(spki)
+    certificate = Certificate.from_der(made.dump(force=True))
+    return SoftwareKey(certificate, SIGNATURES[GOST_2015_512_URI], private_key)
+
+
+def _run_national(template: Certificate) -> None:
+    for name, backend in _backends().items():
+        with using_backend(backend):
+            _measure_national(name, backend, _national_key(template, backend))
+
+
+def _measure_national(name: str, backend: GostBackend, key: SoftwareKey) -> None:
+    body = parse(envelope(MESSAGE_BYTES))[1]
+    document = body[0]
+    signed = sign_body(body, key, form=KeyInfoForm.ISSUER_SERIAL)
+    enveloped = sign_enveloped(document, key)
+    known = _Known(key.certificate)
+    digested = verify_envelope(signed, certificates=known).canonical
+    signed_info = canonicalize(parse(signed)[0][0][0][0])
+    public_key = key.certificate.spki_der[-128:]
+    private_key = key._private_key
+    value = key.sign(signed_info)
+    digest512 = backend.digest512
+
+    def bare_sign() -> None:
+        digest512(digested)
+        backend.sign512(private_key, digest512(signed_info))
+
+    def bare_verify() -> None:
+        digest512(digested)
+        backend.verify512(public_key, digest512(signed_info), value)
+
+    work: dict[str, Callable[[], object]] = {
+        "bare signature and Streebog": bare_sign,
+        "bare verification and Streebog": bare_verify,
+        "sign_body": lambda: sign_body(body, key, form=KeyInfoForm.ISSUER_SERIAL),
+        "verify_envelope": lambda: verify_envelope(signed, certificates=known),
+        "sign_enveloped": lambda: sign_enveloped(document, key),
+        "verify_enveloped": lambda: verify_enveloped(enveloped),
+    }
+    for _ in range(curves.USES_BEFORE_TABLE):  # the table of the signer's key, as in a running daemon
+        bare_verify()
+    medians = median_us(work, rounds=15)
+    print(f"GOST-2015-512 by {name}: a message of {len(signed)} bytes")
+    print(f"{'':38}{'µs':>8}{'× bare':>9}  goal")
+    for what, us in medians.items():
+        bare = medians["bare signature and Streebog" if "sign_" in what else "bare verification and Streebog"]
+        ratio = us / bare
+        verdict = f"≤ {NATIONAL_GOAL} {'met' if ratio <= NATIONAL_GOAL else 'NOT MET'}"
+        print(f"{what:38}{us:8.0f}" + ("" if "bare" in what else f"{ratio:9.2f}  {verdict}"))

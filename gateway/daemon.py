@@ -12,7 +12,8 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
-from types import FrameType
+from pathlib import Path
+from types import FrameType, MappingProxyType
 from typing import Final, Self
 
 import anyio.to_thread
@@ -40,6 +41,8 @@ from gateway.regulation.reading import load_law
 from gateway.rotation import KeyRing, KeySource, Rotation, Watch, of_files, of_folder
 from gateway.shep import contract, sync_channel
 from gateway.shep.messages import ErrorInfo, Sender
+from gateway.signing import national, tokens
+from gateway.signing.gost.backend import choose_backend
 from gateway.signing.key_info import KeyInfoForm
 from gateway.signing.keys import SigningKey, load_signing_key
 from gateway.signing.wss import sign_body
@@ -96,13 +99,15 @@ class Gateway:
         self.engine.dispose()
 
 
-def assemble(loaded: settings.LoadedSettings) -> Gateway:
+def assemble(loaded: settings.LoadedSettings, *, key: SigningKey | None = None) -> Gateway:
     """Everything that the settings name, loaded and checked; nothing is listening and nothing was sent yet.
 
+    `key` stands in for the one of the settings: another means of signing (docs/how-to/sign-with-certified-means.md).
     Raises OperatorError: configuration, keys, a system's folder, or a database that is not at this program's revision.
     """
     options = loaded.settings
-    keys, trust = load_keys(loaded), load_trust(loaded)
+    keys = load_keys(loaded) if key is None else _keys_given(loaded, key)
+    trust = load_trust(loaded)
     systems = load_systems(loaded)
     law = load_regulation()
     # the contract that we publish has to load before anything is served by it
@@ -161,8 +166,12 @@ def open_store(loaded: settings.LoadedSettings) -> Engine:
 
 
 def load_keys(loaded: settings.LoadedSettings) -> KeyRing:
-    """Our signing keys, current and next. Raises KeyMaterialError or ConfigurationError."""
+    """Our signing keys, current and next; first the means of national signatures is chosen for the process.
+
+    Raises KeyMaterialError or ConfigurationError.
+    """
     section = loaded.settings.signing
+    national.use_backend(choose_backend(section.gost_backend, allow_variable_time=section.allow_variable_time))
 
     def load_current() -> SigningKey:
         password = settings.secret(section.key_password, section.key_password_file, key="signing.key_password_file")
@@ -180,9 +189,9 @@ def load_keys(loaded: settings.LoadedSettings) -> KeyRing:
 
     following = None
     if section.next_key_file is not None:
-        files = tuple(path for path in (section.next_key_file, section.next_certificate_file) if path is not None)
+        files = _watched(section.next_key_file, section.next_certificate_file)
         following = KeySource("signing.next_key_file", load_next, files)
-    files = tuple(path for path in (section.key_file, section.certificate_file) if path is not None)
+    files = _watched(section.key_file, section.certificate_file)
     return KeyRing(
         KeySource("signing.key_file", load_current, files),
         following,
@@ -190,6 +199,17 @@ def load_keys(loaded: settings.LoadedSettings) -> KeyRing:
         clock=now,
         accept=lambda key: refuse_mixed_key(loaded, key),
     )
+
+
+def _watched(*paths: Path | None) -> tuple[Path, ...]:
+    """The files whose change means another key; a token has none."""
+    return tuple(path for path in paths if path is not None and not str(path).startswith(tokens.SCHEME))
+
+
+def _keys_given(loaded: settings.LoadedSettings, key: SigningKey) -> KeyRing:
+    """A key that no file holds: certified means behind the port of docs/how-to/sign-with-certified-means.md."""
+    source = KeySource("the key given", lambda: key, ())
+    return KeyRing(source, None, next_from=None, clock=now, accept=lambda key: refuse_mixed_key(loaded, key))
 
 
 def load_trust(loaded: settings.LoadedSettings) -> TrustPolicy:
@@ -279,10 +299,22 @@ class Check:
         return self.code == "ok"
 
 
+#: the means of national signatures, for people
+BACKEND_NAMES: Final[Mapping[str, str]] = MappingProxyType(
+    {"engine": "OpenSSL's gost engine", "own": "our own code (not constant-time)"}
+)
+
+
 def readiness(gateway: Gateway, at: dt.datetime) -> tuple[Check, ...]:
     """Can it sign, verify what it signed, trust its own certificate, and reach its database."""
+    backend = national.backend().name
     return (
-        _check("signature", lambda: _sign_and_verify(gateway, at), "signs, and verifies what it signed"),
+        _check(
+            "signature",
+            lambda: _sign_and_verify(gateway, at),
+            f"signs with {gateway.key.algorithm.name}, and verifies what it signed;"
+            f" national signatures by {BACKEND_NAMES.get(backend, backend)}",
+        ),
         _check("certificate", lambda: _own_certificate(gateway, at), "our certificate is trusted and not revoked"),
         _check("database", lambda: database.check_revision(gateway.engine), "reachable, at the right revision"),
     )
@@ -441,14 +473,16 @@ class AlarmClock:
                 _LOG.error("polling", action="round_failed", code=error.code)
 
 
-def serve(loaded: settings.LoadedSettings, *, on_listening: Callable[[str], None]) -> None:
+def serve(
+    loaded: settings.LoadedSettings, *, on_listening: Callable[[str], None], key: SigningKey | None = None
+) -> None:
     """Run until SIGTERM or SIGINT: endpoints, and the alarm clock that wakes polling.
 
     A signal stops taking work; what is in hand is finished, and after `server.drain_timeout_s` cut off.
-    `on_listening` gets the address. Raises OperatorError.
+    `on_listening` gets the address; `key` as in `assemble`. Raises OperatorError.
     """
     options = loaded.settings.server
-    with assemble(loaded) as gateway:
+    with assemble(loaded, key=key) as gateway:
         bound, url = bind(options.host, options.port, setting="server.port")
         with bound:
             _Server(gateway, AlarmClock(gateway), lambda: on_listening(url)).run(sockets=[bound])

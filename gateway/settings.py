@@ -77,6 +77,7 @@ class IdentitySettings(_Section):
 
 
 class SigningSettings(_Section):
+    #: a file, or `pkcs11:…` for a key in a token (gateway.signing.tokens)
     key_file: Path
     #: only for PEM keys that do not carry their certificate
     certificate_file: OptionalPath = None
@@ -89,7 +90,11 @@ class SigningSettings(_Section):
     next_key_password_file: OptionalPath = None
     #: from when the next key signs; empty: from when its certificate begins
     next_from: OptionalMoment = None
-    key_info: Literal["key_identifier", "issuer_serial", "issuer_serial_and_certificate"] = "key_identifier"
+    key_info: Literal["key_identifier", "issuer_serial", "issuer_serial_and_certificate", "bare"] = "key_identifier"
+    #: what makes and checks national signatures
+    gost_backend: Literal["auto", "engine", "own"] = "auto"
+    #: our own code may sign with national keys, though its time depends on the key
+    allow_variable_time: bool = False
 
 
 class TrustSettings(_Section):
@@ -325,14 +330,22 @@ def _list_or_text(text: str) -> object:
         return text
 
 
+def _is_file(text: str) -> bool:
+    return bool(text) and not text.startswith("pkcs11:")  # a key in a token is no file
+
+
 def _anchor_paths(values: dict[str, Any], folder: Path) -> None:
     for section, key in _PATHS:
         inside = values.get(section)
-        if isinstance(inside, dict) and isinstance(inside.get(key), str) and inside[key]:
+        if isinstance(inside, dict) and isinstance(inside.get(key), str) and _is_file(inside[key]):
             inside[key] = str(folder / inside[key])
     systems = values.get("systems")
     if isinstance(systems, dict) and isinstance(systems.get("paths"), list):
         systems["paths"] = [str(folder / str(path)) for path in systems["paths"]]
+
+
+def _is_token(text: str) -> bool:
+    return text.startswith("pkcs11:")
 
 
 def _refuse_mixes(settings: Settings, file: Path) -> None:

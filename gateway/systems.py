@@ -54,8 +54,19 @@ class Direction(StrEnum):
 class PayloadSignature(StrEnum):
     """Whether the answer's payload carries a business signature of its own (SHEP.md 5.2)."""
 
+    #: none is expected, and none is looked for
     NONE = "none"
+    #: most answers carry one: it is checked where it is, and a broken one refuses the answer
     PRESENT = "present"
+    #: an answer without one is refused
+    REQUIRED = "required"
+
+
+class RequestPayloadSignature(StrEnum):
+    """Whether we sign the payload of our requests (SHEP.md 5.2)."""
+
+    NONE = "none"
+    ENVELOPED = "enveloped"
 
 
 class Mapper(Protocol):
@@ -177,6 +188,7 @@ class SystemDefinition:
     #: participant code agreed with this register; "" means the one of the configuration
     requester: str
     response_payload_signature: PayloadSignature
+    request_payload_signature: RequestPayloadSignature
     timeouts: Timeouts
     retry: Retry
     #: facts older than this are due to be asked for again
@@ -396,6 +408,9 @@ def _definition(folder: Path, values: _Table) -> SystemDefinition:
         idempotent=values.flag("idempotent"),
         requester=values.text("requester", ""),
         response_payload_signature=values.choice("response_payload_signature", PayloadSignature),
+        request_payload_signature=values.choice(
+            "request_payload_signature", RequestPayloadSignature, RequestPayloadSignature.NONE
+        ),
         timeouts=Timeouts(timeouts.number("connect_s", least=0.1), timeouts.number("reply_s", least=0.1)),
         retry=Retry(
             retry.whole_number("attempts", least=1),

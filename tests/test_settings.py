@@ -38,6 +38,20 @@ def test_paths_start_at_the_file(config: Path) -> None:
     assert loaded.settings.trust.folder == config.parent / "anchors"
 
 
+def test_a_key_in_a_token_is_no_path(config: Path) -> None:
+    uri = "pkcs11:token=fund;object=gateway?module-path=/usr/lib/token.so"
+    loaded = module.load(config, {"GATEWAY_SIGNING__KEY_FILE": uri})
+    assert str(loaded.settings.signing.key_file) == uri
+
+
+def test_national_signing_is_off_until_the_operator_allows_it(config: Path) -> None:
+    signing = module.load(config, {}).settings.signing
+    assert (signing.gost_backend, signing.allow_variable_time) == ("auto", False)
+    allowed = module.load(config, {"GATEWAY_SIGNING__ALLOW_VARIABLE_TIME": "true"}).settings.signing
+    assert allowed.allow_variable_time
+    assert refusal(config, {"GATEWAY_SIGNING__GOST_BACKEND": "kalkan"}).key == "signing.gost_backend"
+
+
 def test_an_unknown_key_is_named_with_its_file(config: Path) -> None:
     config.write_text(MINIMAL + "[server]\nprot = 1\n")
     error = refusal(config)
@@ -141,3 +155,9 @@ def test_a_section_and_a_value_cannot_have_one_name(config: Path) -> None:
 def test_text_that_only_begins_like_a_list_stays_text(config: Path) -> None:
     loaded = module.load(config, {"GATEWAY_IDENTITY__SENDER_ID": "[not json"})
     assert loaded.settings.identity.sender_id == "[not json"
+
+
+def test_a_token_is_named_by_its_uri_and_not_by_a_path(config: Path) -> None:
+    uri = "pkcs11:token=fund;object=signing?module-path=/usr/lib/softhsm/libsofthsm2.so"
+    config.write_text(MINIMAL.replace("keys/gateway.pem", uri))
+    assert str(module.load(config, {}).settings.signing.key_file) == uri

@@ -87,7 +87,8 @@ def _advice(check: Check) -> dict[str, str]:
 
 
 def _show(check: Check) -> None:
-    mark = "[green]ok[/green]" if check.ok else f"[red]no[/red] ({escape(check.code)}) {escape(check.message)}"
+    mark = "[green]ok[/green]" if check.ok else f"[red]no[/red] ({escape(check.code)})"
+    mark += f" {escape(check.message)}"
     output.console.print(f"[bold]{check.name}[/bold] {mark}")
     for language, text in _advice(check).items():
         output.console.print(f"  {language} {escape(text)}")

@@ -16,7 +16,8 @@ from gateway.cli.app import ConfigOption, JsonOption, app, load_settings
 from gateway.cli.files import read_bytes, write_bytes
 from gateway.cli.parsing import moment
 from gateway.shep import envelope
-from gateway.signing import enveloped, keys, wss
+from gateway.signing import enveloped, keys, national, wss
+from gateway.signing.gost.backend import choose_backend
 from gateway.signing.key_info import KeyInfoForm
 from gateway.trust import verification
 from gateway.trust.store import TrustStore
@@ -26,6 +27,14 @@ from gateway.trust.verdict import RevocationMode
 class Profile(StrEnum):
     WSS = "wss"
     ENVELOPED = "enveloped"
+
+
+class GostPreference(StrEnum):
+    """The words of gateway.signing.gost.backend."""
+
+    AUTO = "auto"
+    ENGINE = "engine"
+    OWN = "own"
 
 
 @app.command("sign", epilog="Example: gateway sign request.xml --profile wss --key mine.p12 -o signed.xml")
@@ -41,6 +50,10 @@ def sign(
     key_info: Annotated[KeyInfoForm, typer.Option(help="How the certificate travels (wss).")] = (
         KeyInfoForm.KEY_IDENTIFIER
     ),
+    gost_backend: Annotated[GostPreference, typer.Option(help="What signs with national keys.")] = GostPreference.AUTO,
+    allow_variable_time: Annotated[
+        bool, typer.Option("--allow-variable-time", help="Our own code may sign with national keys: for tests.")
+    ] = False,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -48,6 +61,7 @@ def sign(
     if key is None:
         signing_key: keys.SigningKey = daemon.load_keys(load_settings(config))()
     else:
+        national.use_backend(choose_backend(gost_backend, allow_variable_time=allow_variable_time))
         signing_key = keys.load_signing_key(key, _password(password_env), certificate)
     root = xml.parse(read_bytes(file))
     if profile is Profile.WSS:

@@ -34,6 +34,7 @@ from gateway.errors import (
     Undecided,
 )
 from gateway.exchange import due, outbox
+from gateway.exchange.business import read_payload, signed_payload
 from gateway.exchange.journal import EntryKind, JournalEntry, MessageDirection, Signer, Verdict, append, append_verdict
 from gateway.exchange.outbox import State
 from gateway.exchange.transport import Reply, Transport
@@ -50,12 +51,12 @@ from gateway.regulation.law import Law
 from gateway.shep import envelope, sync_channel
 from gateway.shep.contract import envelope_schema
 from gateway.shep.messages import ErrorInfo, RequestInfo, ResponseInfo, Sender, SyncResponse
-from gateway.shep.payload import PayloadCodec, decode
+from gateway.shep.payload import PayloadCodec
 from gateway.signing.certificate import Certificate
 from gateway.signing.key_info import KeyInfoForm
 from gateway.signing.keys import SigningKey
 from gateway.signing.wss import sign_body
-from gateway.systems import SystemDefinition, find_system
+from gateway.systems import RequestPayloadSignature, SystemDefinition, find_system
 from gateway.trust.verdict import RevocationStatus
 from gateway.xml import DEFAULT_BOUNDS, XmlBounds, parse
 
@@ -213,7 +214,10 @@ class Asker:
             sender=self._policy.sender,
         )
         key = self._key()
-        body = sync_channel.build_request(info, payload, codec)
+        sign_data = None
+        if definition.request_payload_signature is RequestPayloadSignature.ENVELOPED:
+            payload, sign_data = signed_payload(payload, codec, key)
+        body = sync_channel.build_request(info, payload, codec, sign_data=sign_data)
         _check_fits_channel(body)
         signed = sign_body(body, key, form=self._policy.key_info)
 
@@ -322,11 +326,39 @@ class Asker:
         if content.info.status.code not in question.definition.success_codes:
             answer = _rejected(content.info)
         else:
-            answer = _read_answer(content, question, policy.bounds)
+            answer = self._read_answer(content, message, question, received_at)
             tied = _check_answers_our_question(answer, question.query) or tied
         if not tied:
             _check_recent(content.info, question.query, received_at, policy.clock_tolerance)
         return _Understood(answer, message)
+
+    def _read_answer(
+        self, content: SyncResponse, message: VerifiedMessage, question: _Question, received_at: dt.datetime
+    ) -> Answer:
+        definition = question.definition
+        if content.data is None:
+            raise MalformedMessage("the answer says that it was processed and carries no data", code="no_payload")
+        payload = read_payload(
+            content.data,
+            message,
+            definition,
+            trust=self._trust,
+            at=received_at,
+            ours=question.key.certificate,
+            bounds=self._policy.bounds,
+        )
+        try:
+            if definition.validate_response:
+                definition.response_contract.validate(payload)
+            return definition.mapper.read_response(payload)
+        except PeerError:
+            raise
+        except Exception as error:  # a folder's own code: its fault must not take the process or the row with it
+            raise MappingError(
+                f"mapper.py of {definition.slug} failed with {type(error).__name__}; "
+                "try the recorded reply with `gateway read`",
+                code="mapper_failed",
+            ) from error
 
     # ------------------------------------------------------------ how a row ends
 
@@ -517,7 +549,8 @@ def _check_fits_channel(body: etree._Element) -> None:
 
 def _check_signer(certificate: Certificate, ours: Certificate, bins: frozenset[str]) -> None:
     """Step 11: trusted is not enough, the reply has to come from the other side."""
-    if certificate.sha256 == ours.sha256:
+    # keys are compared: KeyInfo is not signed, and one key may come in another certificate
+    if certificate.spki_der == ours.spki_der:
         raise TrustRefused("own_signature", "the reply is signed with our own key", step="signer")
     if bins and certificate.bin not in bins:
         raise TrustRefused(
@@ -555,25 +588,6 @@ def _check_recent(info: ResponseInfo, query: Query, received_at: dt.datetime, to
 
 def _rejected(info: ResponseInfo) -> Answer:
     return Answer(Outcome.REJECTED, rejection=Rejection(info.status.code, info.status.message))
-
-
-def _read_answer(content: SyncResponse, question: _Question, bounds: XmlBounds) -> Answer:
-    definition = question.definition
-    if content.data is None:
-        raise MalformedMessage("the answer says that it was processed and carries no data", code="no_payload")
-    payload = decode(content.data, question.codec, root_name=definition.root_response, bounds=bounds)
-    try:
-        if definition.validate_response:
-            definition.response_contract.validate(payload)
-        return definition.mapper.read_response(payload)
-    except PeerError:
-        raise
-    except Exception as error:  # a folder's own code: its fault must not take the process or the row with it
-        raise MappingError(
-            f"mapper.py of {definition.slug} failed with {type(error).__name__}; "
-            "try the recorded reply with `gateway read`",
-            code="mapper_failed",
-        ) from error
 
 
 def _unsigned_fault(data: bytes, bounds: XmlBounds) -> PeerFault | None:

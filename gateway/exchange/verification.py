@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from lxml import etree
@@ -31,6 +32,8 @@ class VerifiedMessage:
     body: etree._Element
     certificate: Certificate
     revocation: RevocationStatus
+    #: an element of `body` as a document of its own, for its business signature
+    as_received: Callable[[etree._Element], bytes]
 
 
 @dataclass(slots=True)
@@ -44,16 +47,22 @@ class Evidence:
 def verify_message(
     data: bytes, *, trust: TrustPolicy, bounds: XmlBounds, at: dt.datetime, evidence: Evidence
 ) -> VerifiedMessage:
-    """Bounds, structure, signature, certification path, revocation at `at`, in this order.
+    """Bounds, structure, signature, certification path, revocation at `at`, digest of the Body, in this order.
 
     `evidence` is filled as far as it goes. Raises MalformedMessage, SignatureRefused, TrustRefused,
     RevocationUnknown; then nothing of the message may be used.
     """
-    verified = verify_envelope(data, certificates=trust.store, bounds=bounds)
-    evidence.signer = Signer.of(verified.certificate)
-    verdict = validate(verified.certificate, trust.store, at=at, revocation=trust.revocation)
-    evidence.revocation = Revocation.of(verdict.revocation)
-    return VerifiedMessage(verified.body, verified.certificate, verdict.revocation)
+
+    def judge(certificate: Certificate) -> None:
+        evidence.signer = Signer.of(certificate)
+        verdict = validate(certificate, trust.store, at=at, revocation=trust.revocation)
+        judged.append(verdict.revocation)
+        evidence.revocation = Revocation.of(verdict.revocation)
+
+    judged: list[RevocationStatus] = []
+    verified = verify_envelope(data, certificates=trust.store, bounds=bounds, judge=judge)
+    (revocation,) = judged
+    return VerifiedMessage(verified.body, verified.certificate, revocation, verified.as_received)
 
 
 def check_own_signature(signed: bytes, certificate: Certificate, bounds: XmlBounds) -> None:

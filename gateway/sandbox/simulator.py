@@ -29,6 +29,7 @@ from gateway.errors import (
     SignatureRefused,
     TrustRefused,
 )
+from gateway.exchange.business import signed_payload
 from gateway.model import Household, Iin
 from gateway.sandbox import forgery
 from gateway.sandbox.authority import Authority
@@ -43,7 +44,7 @@ from gateway.shep.sync_channel import build_fault, build_response, read_request
 from gateway.signing.key_info import KeyInfoForm
 from gateway.signing.keys import SigningKey, load_signing_key
 from gateway.signing.wss import sign_body, verify_envelope
-from gateway.systems import SystemDefinition
+from gateway.systems import PayloadSignature, SystemDefinition
 from gateway.trust.store import TrustStore
 from gateway.trust.throwaway_pki import ThrowawayPki
 from gateway.trust.validate import validate
@@ -252,7 +253,15 @@ class SimulatedGateway:
         info = question.request.info
         if payload is None:
             payload = self._register_answer(question, question.payload, question.subject, now)
-        return build_response(_response_info(info.message_id, info.correlation_id, now), payload, _codec(question))
+        response = _response_info(info.message_id, info.correlation_id, now)
+        return self._response(response, payload, question)
+
+    def _response(self, info: ResponseInfo, payload: etree._Element, question: _Question) -> etree._Element:
+        """The Body, business-signed where the register's answers are."""
+        codec, sign_data = _codec(question), None
+        if question.system.response_payload_signature is not PayloadSignature.NONE:
+            payload, sign_data = signed_payload(payload, codec, self._keys.get(Signer.SHEP))
+        return build_response(info, payload, codec, sign_data=sign_data)
 
     def _register_answer(
         self, question: _Question, payload: etree._Element, subject: Iin | None, now: dt.datetime
@@ -314,7 +323,7 @@ class SimulatedGateway:
         other_id = str(uuid.uuid4())
         payload = _with_text(question.payload, question.request.info.message_id, other_id)
         answer = self._register_answer(question, payload, question.subject, now)
-        return build_response(_response_info(other_id, other_id, now), answer, _codec(question))
+        return self._response(_response_info(other_id, other_id, now), answer, question)
 
     def _about_another(self, question: _Question, now: dt.datetime) -> tuple[Iin | None, etree._Element]:
         """Somebody of another family, and what the register says about that person."""

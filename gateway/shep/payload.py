@@ -95,11 +95,11 @@ def decode(
     if not children:
         if not text:
             return _read_empty(data, codec, root_name)
-        return _named(_read_inner_document(text, bounds), root_name)
+        return named(_read_inner_document(text, bounds), root_name)
     if text:
         raise MalformedMessage("<data> holds both text and elements", code="ambiguous_payload")
     if len(children) == 1 and _is_the_payload(data, children[0], root_name):
-        return _named(parse(to_bytes(children[0]), bounds), root_name)
+        return named(parse(to_bytes(children[0]), bounds), root_name)
     # serialised and parsed, not copied: this keeps every declaration in scope, which an xsi:type may need
     root = parse(to_bytes(data), bounds)
     root.tag = root_name
@@ -129,19 +129,33 @@ def _is_the_payload(data: etree._Element, child: etree._Element, root_name: str)
     return typed != _local(root_name)
 
 
+def inner_document(data: etree._Element) -> bytes | None:
+    """The document that `data` holds as text (escaped, CDATA or base64), None when it holds elements or nothing.
+
+    Raises MalformedMessage (`unreadable_payload`).
+    """
+    text = _direct_text(data)
+    return _inner_bytes(text) if text and not len(data) else None
+
+
 def _read_inner_document(text: str, bounds: XmlBounds) -> etree._Element:
+    return parse(_inner_bytes(text), bounds)
+
+
+def _inner_bytes(text: str) -> bytes:
     if text.lstrip("\ufeff \t\r\n").startswith("<"):
         declaration = _TEXT_DECLARATION.match(text)
-        return parse((text[declaration.end() :] if declaration else text).encode(), bounds)
+        return (text[declaration.end() :] if declaration else text).encode()
     if not _BASE64.fullmatch(text):
         raise MalformedMessage("the text in <data> is neither XML nor base64", code="unreadable_payload")
     try:
-        return parse(base64.b64decode("".join(text.split()), validate=True), bounds)
+        return base64.b64decode("".join(text.split()), validate=True)
     except binascii.Error:
         raise MalformedMessage("the base64 in <data> is damaged", code="unreadable_payload") from None
 
 
-def _named(root: etree._Element, root_name: str) -> etree._Element:
+def named(root: etree._Element, root_name: str) -> etree._Element:
+    """A payload under its agreed name. Raises MalformedMessage (`unexpected_payload`)."""
     if root.tag != root_name:
         if local_name(root) != _local(root_name):
             raise MalformedMessage(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+from collections.abc import Callable
 from typing import Final
 
 from lxml import etree
@@ -58,8 +59,14 @@ _Fields = dict[str, etree._Element]
 # ---------------------------------------------------------------- building
 
 
-def build_request(info: RequestInfo, payload: etree._Element, codec: PayloadCodec) -> etree._Element:
-    """The Body of a SendMessage request.
+def build_request(
+    info: RequestInfo,
+    payload: etree._Element,
+    codec: PayloadCodec,
+    *,
+    sign_data: Callable[[bytes], bytes] | None = None,
+) -> etree._Element:
+    """The Body of a SendMessage request. `sign_data` takes the serialised `data` and gives it back signed.
 
     Raises MalformedMessage (`not_xml_text`, `too_long`, `missing_field`) for a value that the format cannot carry,
     ValueError for a date without a zone, ConfigurationError for a payload that the codec cannot carry.
@@ -86,11 +93,23 @@ def build_request(info: RequestInfo, payload: etree._Element, codec: PayloadCode
         + _session_id_leaf(info.session_id)
         + "</requestInfo><requestData>"
     )
-    return _body(head, encode(payload, codec), "</requestData></request></sync:SendMessage>", codec)
+    data = encode(payload, codec)
+    if sign_data is not None:
+        data = sign_data(data)
+    return _body(head, data, "</requestData></request></sync:SendMessage>", codec)
 
 
-def build_response(info: ResponseInfo, payload: etree._Element | None, codec: PayloadCodec) -> etree._Element:
-    """The Body of a SendMessage response; without a payload `data` is there and empty. Raises as `build_request`."""
+def build_response(
+    info: ResponseInfo,
+    payload: etree._Element | None,
+    codec: PayloadCodec,
+    *,
+    sign_data: Callable[[bytes], bytes] | None = None,
+) -> etree._Element:
+    """The Body of a SendMessage response; without a payload `data` is there and empty.
+
+    `sign_data` and errors as in `build_request`.
+    """
     head = (
         f'<sync:SendMessageResponse xmlns:sync="{names.SYNC_TYPES}"><response><responseInfo>'
         + _id_leaf("messageId", info.message_id)
@@ -104,6 +123,8 @@ def build_response(info: ResponseInfo, payload: etree._Element | None, codec: Pa
         + "</responseInfo><responseData>"
     )
     data = b"<data/>" if payload is None else encode(payload, codec)
+    if sign_data is not None:
+        data = sign_data(data)
     return _body(head, data, "</responseData></response></sync:SendMessageResponse>", codec)
 
 

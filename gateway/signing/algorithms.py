@@ -2,7 +2,7 @@
 
 What is refused by name is refused with its reason; whatever is not in the table is refused as unknown. A digest
 method must be of a family that the signature method allows, so that a swapped digest is caught before any
-arithmetic (PKI.md section 4). URIs: RFC 9231; the non-standard SHA-1 ones: SHEP.md 5.3.
+arithmetic (PKI.md section 4). URIs: RFC 9231; the national and the non-standard SHA-1 ones: SHEP.md 5.3.
 """
 
 from __future__ import annotations
@@ -19,8 +19,10 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256, SHA384, SHA512, HashAlgorithm
 
 from gateway.errors import SignatureRefused
-from gateway.signing import steps
+from gateway.signing import national, steps
 from gateway.signing.certificate import Certificate
+from gateway.signing.gost.asn1 import PublicKey as NationalPublicKey
+from gateway.signing.gost.backend import GostBackend
 
 #: an RSA modulus below this is refused (bits)
 MIN_RSA_BITS: Final = 2_048
@@ -37,6 +39,13 @@ RSA_SHA384_URI: Final = _MORE + "rsa-sha384"
 RSA_SHA512_URI: Final = _MORE + "rsa-sha512"
 ECDSA_SHA256_URI: Final = _MORE + "ecdsa-sha256"
 ECDSA_SHA384_URI: Final = _MORE + "ecdsa-sha384"
+_PKIGOVKZ: Final = "urn:ietf:params:xml:ns:pkigovkz:xmlsec:algorithms:"
+GOST_2015_512_URI: Final = _PKIGOVKZ + "gostr34102015-gostr34112015-512"
+GOST_2015_256_URI: Final = _PKIGOVKZ + "gostr34102015-gostr34112015-256"
+GOST_2004_URI: Final = _MORE + "gost34310-gost34311"
+STREEBOG_512_URI: Final = _PKIGOVKZ + "gostr34112015-512"
+STREEBOG_256_URI: Final = _PKIGOVKZ + "gostr34112015-256"
+GOST_34311_URI: Final = _MORE + "gost34311"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +61,7 @@ class DigestAlgorithm:
 class SignatureAlgorithm:
     uri: str
     name: str
-    #: "rsa-sha2", "ecdsa-sha2"; a row of the national algorithms brings its own
+    #: "rsa-sha2", "ecdsa-sha2", "gost-2015-512", "gost-2015-256", "gost-2004"
     family: str
     #: Certificate.key_family of the keys that may be used with it
     key_families: frozenset[str]
@@ -63,8 +72,15 @@ class SignatureAlgorithm:
     #: (certificate, signed bytes, SignatureValue as XML carries it) → whether it holds.
     #: Raises KeyMaterialError when the certificate's key cannot be read.
     holds: Callable[[Certificate, bytes, bytes], bool]
-    #: (private key of the family, bytes to sign) → SignatureValue as XML carries it
-    sign: Callable[[Any, bytes], bytes]
+    #: (private key of the family, bytes to sign) → SignatureValue as XML carries it; None: it is only verified here
+    sign: Callable[[Any, bytes], bytes] | None
+    #: what its correctness was proven with, where that is less than messages and certificates of real senders
+    proven_by: str = ""
+
+    @property
+    def description(self) -> str:
+        """Name with the limit of its proof, for `--explain`."""
+        return f"{self.name} (proven by {self.proven_by} only)" if self.proven_by else self.name
 
 
 # ---------------------------------------------------------------- RSA PKCS#1 v1.5 and ECDSA on `cryptography`
@@ -133,6 +149,56 @@ def _ecdsa(
     )
 
 
+# ---------------------------------------------------------------- the national algorithms
+
+# SignatureValue is r ‖ s, each little-endian, and the digest's bytes are those that every library prints
+# (PKI.md section 1). Which means calculates is looked up at every use: gateway.signing.national.
+
+
+def _streebog512(data: bytes) -> bytes:
+    return national.backend().digest512(data)
+
+
+def _streebog256(data: bytes) -> bytes:
+    return national.backend().digest256(data)
+
+
+def _gost34311(data: bytes) -> bytes:
+    return national.backend().digest2004(data)
+
+
+def _gost(
+    uri: str,
+    name: str,
+    family: str,
+    digest: DigestAlgorithm,
+    verify: Callable[[GostBackend, bytes, bytes, bytes], bool],
+    sign: Callable[[GostBackend, bytes, bytes], bytes] | None = None,
+    proven_by: str = "",
+) -> SignatureAlgorithm:
+    def holds(certificate: Certificate, data: bytes, signature: bytes) -> bool:
+        if certificate.key_family != family:
+            return False
+        key = certificate.public_key
+        if not isinstance(key, NationalPublicKey):  # pragma: no cover - the family is read from the same bytes
+            return False
+        return verify(national.backend(), key.value, digest.digest(data), signature)
+
+    def signed(private_key: bytes, data: bytes) -> bytes:
+        if sign is None:  # pragma: no cover - not handed out then
+            raise TypeError(name)
+        return sign(national.backend(), private_key, digest.digest(data))
+
+    families = frozenset({family}), frozenset({digest.family})
+    return SignatureAlgorithm(
+        uri, name, family, *families, digest.uri, holds, None if sign is None else signed, proven_by
+    )
+
+
+_STREEBOG_512: Final = DigestAlgorithm(STREEBOG_512_URI, "Streebog-512", "gost-2015-512", 64, _streebog512)
+_STREEBOG_256: Final = DigestAlgorithm(STREEBOG_256_URI, "Streebog-256", "gost-2015-256", 32, _streebog256)
+_GOST_34311: Final = DigestAlgorithm(GOST_34311_URI, "GOST 34.311-95", "gost-2004", 32, _gost34311)
+
 # ---------------------------------------------------------------- the table
 
 DIGESTS: Final[Mapping[str, DigestAlgorithm]] = MappingProxyType(
@@ -142,6 +208,9 @@ DIGESTS: Final[Mapping[str, DigestAlgorithm]] = MappingProxyType(
             DigestAlgorithm(SHA256_URI, "SHA-256", "sha2", 32, _sha256),
             DigestAlgorithm(SHA384_URI, "SHA-384", "sha2", 48, _sha384),
             DigestAlgorithm(SHA512_URI, "SHA-512", "sha2", 64, _sha512),
+            _STREEBOG_512,
+            _STREEBOG_256,
+            _GOST_34311,
         )
     }
 )
@@ -156,6 +225,30 @@ SIGNATURES: Final[Mapping[str, SignatureAlgorithm]] = MappingProxyType(
             _rsa(RSA_SHA512_URI, "RSA-SHA512", SHA512_URI, SHA512()),
             _ecdsa(ECDSA_SHA256_URI, "ECDSA-P256-SHA256", "ec-p256", 32, SHA256_URI, SHA256()),
             _ecdsa(ECDSA_SHA384_URI, "ECDSA-P384-SHA384", "ec-p384", 48, SHA384_URI, SHA384()),
+            _gost(
+                GOST_2015_512_URI,
+                "GOST-2015-512",
+                "gost-2015-512",
+                _STREEBOG_512,
+                lambda backend, key, digest, signature: backend.verify512(key, digest, signature),
+                lambda backend, key, digest: backend.sign512(key, digest),
+            ),
+            _gost(
+                GOST_2015_256_URI,
+                "GOST-2015-256",
+                "gost-2015-256",
+                _STREEBOG_256,
+                lambda backend, key, digest, signature: backend.verify256(key, digest, signature),
+                proven_by="published vectors",
+            ),
+            # documents of before 2025 carry it: read, never written
+            _gost(
+                GOST_2004_URI,
+                "GOST-2004",
+                "gost-2004",
+                _GOST_34311,
+                lambda backend, key, digest, signature: backend.verify2004(key, digest, signature),
+            ),
         )
     }
 )
@@ -191,7 +284,7 @@ def _refused(uri: str, role: str) -> SignatureRefused:
     reason = REFUSED_BY_NAME.get(uri)
     if reason is None:
         known = ", ".join(row.name for row in SIGNATURES.values())
-        text = f"{role} {shown} is not known here: the sender must use one of {known} with its SHA-2 digest"
+        text = f"{role} {shown} is not known here: the sender must use one of {known} with a digest of its family"
     else:
         text = f"{role} {shown} is refused: {reason}"
     return SignatureRefused("algorithm_refused", text, step=steps.ALGORITHMS)
@@ -225,4 +318,4 @@ def check_family(signature: SignatureAlgorithm, digest: DigestAlgorithm) -> None
 
 def algorithm_for_key(key_family: str) -> SignatureAlgorithm | None:
     """The algorithm that we sign with when the key is of that family (Certificate.key_family)."""
-    return next((row for row in SIGNATURES.values() if key_family in row.key_families), None)
+    return next((row for row in SIGNATURES.values() if key_family in row.key_families and row.sign is not None), None)

@@ -28,6 +28,8 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from gateway.errors import KeyMaterialError, MalformedMessage
 from gateway.signing.der import elements, first
+from gateway.signing.gost.asn1 import PublicKey as NationalPublicKey
+from gateway.signing.gost.asn1 import read_public_key
 
 #: a national certificate has about 2 KB; whatever is larger than this is not one
 MAX_CERTIFICATE_BYTES: Final = 16_384
@@ -56,7 +58,7 @@ National CAs of different years write the same RDNs in different order (PKI.md s
 as sets; nothing is trusted for its name alone.
 """
 
-PublicKey: TypeAlias = rsa.RSAPublicKey | ec.EllipticCurvePublicKey
+PublicKey: TypeAlias = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | NationalPublicKey
 
 # ---------------------------------------------------------------- tables
 
@@ -550,7 +552,10 @@ class Certificate:
 
     @property
     def public_key(self) -> PublicKey:
-        """RSA or EC key for `cryptography`. Raises KeyMaterialError (`key_not_supported`) for every other family."""
+        """RSA or EC key for `cryptography`, or a national key, whose bytes were not yet checked to be a point.
+
+        Raises KeyMaterialError: `key_not_supported` for every other family, `bad_public_key` for a damaged one.
+        """
         return _load_public_key(self.spki_der, self.key_family)
 
     @property
@@ -732,11 +737,13 @@ def _read(der: bytes) -> Certificate:
 
 @lru_cache(maxsize=CERTIFICATE_CACHE_ENTRIES)
 def _load_public_key(spki_der: bytes, family: str) -> PublicKey:
-    if family not in ("rsa", "ec-p256", "ec-p384"):
+    if family == UNSUPPORTED_KEY:
         raise KeyMaterialError(
-            f"signatures of key family {family!r} cannot be checked: RSA and EC P-256/P-384 keys can",
+            "signatures of this kind of key cannot be checked: those of RSA, EC P-256/P-384 and GOST keys can",
             code="key_not_supported",
         )
+    if family.startswith("gost-"):
+        return read_public_key(spki_der)
     try:
         return cast("PublicKey", load_der_public_key(spki_der))  # the family is the key's own algorithm OID
     except (ValueError, UnsupportedAlgorithm):

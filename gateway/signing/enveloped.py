@@ -109,7 +109,7 @@ def verify_enveloped(
             parts = read_signature(signature)
             info = read_signed_info(parts.signed_info, _CANONICALIZATION_METHODS)
             held((steps.SIGNED_INFO, "its canonical form has {} bytes", len(info.canonical)))
-            held((steps.ALGORITHMS, "{} with {} of one family", info.signature.name, info.digest.name))
+            held((steps.ALGORITHMS, "{} with {} of one family", info.signature.description, info.digest.name))
             # 4 the reference is the whole document
             step = steps.REFERENCE
             canonicalization = _check_reference(info)
@@ -213,7 +213,7 @@ def sign_enveloped(root: etree._Element, key: SigningKey, *, form: KeyInfoForm =
     The bytes are canonical and must travel as they are. An element that carries signatures already gets one more,
     which signs them too. Raises MalformedMessage (`not_canonical`, `xml_attribute`).
     """
-    alone = parse(to_bytes(root), _OWN_DOCUMENT)
+    alone = parse(to_bytes(root), OUR_OWN_DOCUMENT)
     if any(str(name).startswith(f"{{{names.XML}}}") for name in alone.attrib):
         raise MalformedMessage(
             "xml:lang, xml:space, xml:base or xml:id on the root cannot be signed: put it on a child",
@@ -233,7 +233,9 @@ def sign_enveloped(root: etree._Element, key: SigningKey, *, form: KeyInfoForm =
 
 
 #: our own document is within what a peer accepts; its size is the payload's business
-_OWN_DOCUMENT: Final = XmlBounds(max_bytes=100_000_000, max_elements=2_000_000, max_attributes=2_000_000, max_depth=250)
+OUR_OWN_DOCUMENT: Final = XmlBounds(
+    max_bytes=100_000_000, max_elements=2_000_000, max_attributes=2_000_000, max_depth=250
+)
 
 
 def _declarations(root: etree._Element) -> bytes:

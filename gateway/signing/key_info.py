@@ -38,6 +38,9 @@ class KeyInfoForm(StrEnum):
     ISSUER_SERIAL_AND_CERTIFICATE = "issuer_serial_and_certificate"
     #: X509Data/X509Certificate straight in KeyInfo (business signatures, SHEP.md 5.2)
     CERTIFICATE = "certificate"
+    #: the same KeyInfo in a ds:Signature that stands straight in the Header, over a Body with an un-namespaced Id
+    #: (form C: what the national client software writes)
+    BARE = "bare"
 
 
 class CertificateIndex(Protocol):
@@ -205,7 +208,7 @@ def key_info_bytes(certificate: Certificate, form: KeyInfoForm) -> bytes:
         f"<ds:X509SerialNumber>{certificate.serial}</ds:X509SerialNumber></ds:X509IssuerSerial>"
     )
     match form:
-        case KeyInfoForm.CERTIFICATE:
+        case KeyInfoForm.CERTIFICATE | KeyInfoForm.BARE:
             return f"<ds:KeyInfo><ds:X509Data>{inline}</ds:X509Data></ds:KeyInfo>".encode()
         case KeyInfoForm.KEY_IDENTIFIER:
             token = (

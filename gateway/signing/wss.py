@@ -1,4 +1,4 @@
-"""WS-Security over the soap:Body: sign (SHEP.md 5.1) and verify strictly (THREATS.md sections 1 and 3).
+"""Signatures over the soap:Body, in WS-Security or bare: sign (SHEP.md 5.1), verify strictly (THREATS.md 1 and 3).
 
 Signing writes bytes: the canonical Body is embedded as it was digested and SignedInfo is a template that is already
 canonical, so nothing is serialised twice. Verifying reads one shape only and hands on the Body parsed anew from the
@@ -25,6 +25,7 @@ from gateway.signing import names, steps
 from gateway.signing.algorithms import DIGESTS, SignatureAlgorithm
 from gateway.signing.certificate import Certificate
 from gateway.signing.checks import check_digest, check_key_family, check_signature_value
+from gateway.signing.isolation import isolated
 from gateway.signing.key_info import (
     NO_CERTIFICATES,
     CertificateIndex,
@@ -41,12 +42,13 @@ from gateway.signing.signed_info import (
     signed_info_template,
 )
 from gateway.signing.steps import Step, Trail
-from gateway.xml import DEFAULT_BOUNDS, XmlBounds, canonicalize, parse, parse_canonical
+from gateway.xml import DEFAULT_BOUNDS, XmlBounds, canonicalize, parse, parse_canonical, to_bytes
 
 _SOAP_NAMESPACES: Final = (names.SOAP_11, names.SOAP_12)
 _CANONICALIZATION_METHODS: Final = frozenset({names.EXC_C14N})
 #: attributes that may carry the id that the reference names
 _BODY_ID_ATTRIBUTES: Final = (names.WSU_ID, "Id")
+_BARE_ID_ATTRIBUTES: Final = ("Id",)
 # the length is compared first because that is cheap and decides nearly always
 _ALL_IDS: Final = "/descendant::*/@*[string-length(local-name()) = 2 and translate(local-name(), 'DI', 'di') = 'id']"
 _ID_VALUES: Final[Callable[[etree._Element], Any]] = etree.XPath(_ALL_IDS, smart_strings=False)
@@ -69,6 +71,8 @@ class VerifiedBody:
     #: digest of `canonical`, as the signature carries it
     digest: bytes
     _trail: Trail = field(repr=False)
+    #: the message, or its root
+    _received: bytes | etree._Element = field(repr=False)
     _parsed: list[etree._Element] = field(repr=False, default_factory=list)
 
     @property
@@ -79,12 +83,29 @@ class VerifiedBody:
             self._parsed.append(parse_canonical(self.canonical))
         return self._parsed[0]
 
+    def as_received(self, element: etree._Element) -> bytes:
+        """An element of `body` as a document of its own, in the bytes that came: for its business signature.
+
+        `canonical` no longer has the declarations that such a signature digests. Raises MalformedMessage
+        (`not_isolated`).
+        """
+        received = self._received
+        whole = received if isinstance(received, bytes) else to_bytes(received)
+        return isolated(whole, element, _BODY_POSITION)
+
     @property
     def steps(self) -> tuple[Step, ...]:
         return self._trail.steps
 
 
+#: the Body is the second element of the root
+_BODY_POSITION: Final = (0, 1)
+
 # ---------------------------------------------------------------- verifying
+
+
+def _anyone(_: Certificate) -> None:
+    """For callers who ask about trust later, or not at all."""
 
 
 def verify_envelope(
@@ -93,16 +114,20 @@ def verify_envelope(
     certificates: CertificateIndex = NO_CERTIFICATES,
     bounds: XmlBounds = DEFAULT_BOUNDS,
     trail: Trail | None = None,
+    judge: Callable[[Certificate], None] = _anyone,
 ) -> VerifiedBody:
     """Check the WS-Security signature of a message and hand on the signed Body.
 
     `data`: the bytes received, or the root element that gateway.xml.parse made of them. `certificates` are those
-    that a message may name by issuer and serial. `trail` is filled with the steps, on failure too.
+    that a message may name by issuer and serial. `trail` is filled with the steps, on failure too. `judge` may refuse
+    the signer by raising: it is asked when the signature over SignedInfo holds and before the Body is digested, so that
+    a stranger cannot make us digest megabytes (a national digest reckoned in Python does 80 kB a second).
 
     Accepted: Envelope (SOAP 1.1 or 1.2) with Header and Body; one Security in the Header with one ds:Signature, and
     no other ds:Signature in the Header; one Reference, which names the Body's wsu:Id (or un-namespaced Id), with
-    exclusive canonicalisation as its only transform. Other header blocks and other children of Security (a
-    Timestamp) are let pass when no signature covers them, since nothing of them is read or handed on.
+    exclusive canonicalisation as its only transform. Bare (form C): no Security at all, the only ds:Signature of the
+    Header straight in it, and the Reference names the Body's un-namespaced Id. Other header blocks and other children
+    of Security (a Timestamp) are let pass when no signature covers them, since nothing of them is read or handed on.
 
     Raises SignatureRefused (`unsigned` when there is no Security header and no signature) and MalformedMessage (not
     XML, over a bound, not an envelope).
@@ -119,7 +144,9 @@ def verify_envelope(
         header, body = _envelope_parts(root)
         held((steps.STRUCTURE, "the envelope is one Header and one Body and nothing else"))
         signature = _only_signature(header)
-        held((steps.SIGNATURE_PLACE, "the only ds:Signature of the Header is a child of its only wsse:Security"))
+        bare = signature.getparent() is header
+        where = "the Header itself, without WS-Security" if bare else "its only wsse:Security"
+        held((steps.SIGNATURE_PLACE, "the only ds:Signature of the Header is a child of {}", where))
         # 4 SignedInfo; 5 algorithms
         step = steps.SIGNED_INFO
         parts = read_signature(signature)
@@ -127,22 +154,32 @@ def verify_envelope(
         held(
             (steps.SIGNED_INFO, "SignedInfo has the agreed shape, its canonical form has {} bytes", len(info.canonical))
         )
-        held((steps.ALGORITHMS, "signature {} with digest {} of one family", info.signature.name, info.digest.name))
+        held(
+            (
+                steps.ALGORITHMS,
+                "signature {} with digest {} of one family",
+                info.signature.description,
+                info.digest.name,
+            )
+        )
         # 6 the reference is the Body; 7 ids are unique
         step = steps.REFERENCE
-        _check_reference(info, body)
+        _check_reference(info, body, _BARE_ID_ATTRIBUTES if bare else _BODY_ID_ATTRIBUTES)
         held((steps.REFERENCE, "the only Reference {} is the Id of the Body", info.reference_uri))
         ids = _check_ids(root)
         held((steps.IDS, "{} ids in the message, each on one element", ids))
         # 8 who; 9 with what key
         step = steps.KEY_INFO
         certificate, form = read_key_info(parts.key_info, certificates)
+        if bare and form is KeyInfoForm.CERTIFICATE:
+            form = KeyInfoForm.BARE
         held((steps.KEY_INFO, "the signer is named by {}", form))
         check_key_family(info.signature, certificate)
         held((steps.CERTIFICATE, "certificate sha256 {} has a {} key", certificate.sha256, certificate.key_family))
         # 10 the signature over SignedInfo; 11 the digest of the Body
         check_signature_value(info, parts, certificate)
         held((steps.SIGNATURE_VALUE, "{} over SignedInfo holds", info.signature.name))
+        judge(certificate)
         step = steps.DIGEST
         # n bytes have at most n/4 names that repeat a declaration of at most n bytes: most messages need no limit
         small = isinstance(data, bytes) and len(data) ** 2 // 4 <= bounds.max_canonical_bytes
@@ -154,7 +191,7 @@ def verify_envelope(
         check_digest(info, canonical)
         held((steps.DIGEST, "{} of the canonical Body ({} bytes) is the one signed", info.digest.name, len(canonical)))
         # what was digested is what is handed on
-        verified = VerifiedBody(canonical, certificate, info.signature.name, form, info.digest_value, trail)
+        verified = VerifiedBody(canonical, certificate, info.signature.name, form, info.digest_value, trail, data)
         if not isinstance(data, bytes) or b"&" in data:
             _ = verified.body  # a character reference in a namespace URI can make it unreadable: told here, not later
         return verified
@@ -200,18 +237,21 @@ def _only_signature(header: etree._Element) -> etree._Element:
             f"the header holds {len(everywhere)} signatures, exactly one is accepted",
             step=steps.SIGNATURE_PLACE,
         )
-    if len(securities) != 1 or everywhere[0].getparent() is not securities[0]:
+    # without any Security the signature may stand straight in the Header; beside one it may not
+    place = securities[0] if len(securities) == 1 else None if securities else header
+    if everywhere[0].getparent() is not place:
         raise SignatureRefused(
             "signature_place",
-            "the signature is not a direct child of the only wsse:Security in the Header",
+            "the signature is not a direct child of the only wsse:Security in the Header (or, where there is no"
+            " wsse:Security, of the Header)",
             step=steps.SIGNATURE_PLACE,
         )
     return everywhere[0]
 
 
-def _check_reference(info: SignedInfo, body: etree._Element) -> None:
+def _check_reference(info: SignedInfo, body: etree._Element, id_attributes: tuple[str, ...]) -> None:
     uri = info.reference_uri
-    if len(uri) < 2 or uri[0] != "#" or uri[1:] not in (body.get(name) for name in _BODY_ID_ATTRIBUTES):
+    if len(uri) < 2 or uri[0] != "#" or uri[1:] not in (body.get(name) for name in id_attributes):
         raise SignatureRefused("not_the_body", "what is signed is not the Body of this message", step=steps.REFERENCE)
     transforms = info.transforms
     if len(transforms) != 1 or transforms[0].uri != names.EXC_C14N:
@@ -247,9 +287,10 @@ _NS_DS = b'<ds:SignedInfo xmlns:ds="' + names.DS.encode() + b'"'
 def sign_body(body: etree._Element, key: SigningKey, *, form: KeyInfoForm, body_id: str | None = None) -> bytes:
     """A whole signed envelope around a soap:Body, which is not changed.
 
-    `body_id` is the wsu:Id to give it; without one a random `id-<uuid>` is used. Ids that the Body already carries
-    are replaced. Raises ValueError when `body` is not a soap:Body or `body_id` not a name, MalformedMessage
-    (`not_canonical`) when it cannot be canonicalised. Whatever is sent is verified by the caller first.
+    `body_id` is the wsu:Id (bare: the un-namespaced Id) to give it; without one a random `id-<uuid>` is used. Ids that
+    the Body already carries are replaced. Raises ValueError when `body` is not a soap:Body or `body_id` not a name,
+    MalformedMessage (`not_canonical`) when it cannot be canonicalised. Whatever is sent is verified by the caller
+    first.
     """
     namespace, _, name = body.tag[1:].partition("}")
     if name != "Body" or namespace not in _SOAP_NAMESPACES:
@@ -259,14 +300,15 @@ def sign_body(body: etree._Element, key: SigningKey, *, form: KeyInfoForm, body_
     elif _NCNAME.fullmatch(body_id) is None:
         raise ValueError("body_id must be an ASCII XML name of at most 128 characters")
     algorithm = key.algorithm
-    canonical = _canonical_with_id(body, body_id)
+    bare = form is KeyInfoForm.BARE
+    canonical = _canonical_with_id(body, body_id, "Id" if bare else names.WSU_ID)
     declared = _declarations_of_types(body, namespace) if b":type=" in canonical else b""
     before_uri, before_digest, after = _template(algorithm)
     digest = b64encode(DIGESTS[algorithm.digest_uri].digest(canonical))
     signed_info = b"".join((before_uri, b"#", body_id.encode(), before_digest, digest, after))
     value = key.sign(_NS_DS + signed_info)
     signature = signature_bytes(b"<ds:SignedInfo" + signed_info, value, key_info_bytes(key.certificate, form))
-    before, security, between, end = _ENVELOPES[namespace]
+    before, security, between, end = (_BARE_ENVELOPES if bare else _ENVELOPES)[namespace]
     return b"".join((before, declared, security, signature, between, canonical, end))
 
 
@@ -281,16 +323,22 @@ def _envelope(namespace: str) -> tuple[bytes, bytes, bytes, bytes]:
     return before.encode(), security.encode(), b"</wsse:Security></soap:Header>", b"</soap:Envelope>"
 
 
+def _bare_envelope(namespace: str) -> tuple[bytes, bytes, bytes, bytes]:
+    before, _, _, end = _envelope(namespace)
+    return before, b"><soap:Header>", b"</soap:Header>", end
+
+
 _ENVELOPES: Final = {namespace: _envelope(namespace) for namespace in _SOAP_NAMESPACES}
+_BARE_ENVELOPES: Final = {namespace: _bare_envelope(namespace) for namespace in _SOAP_NAMESPACES}
 
 
-def _canonical_with_id(body: etree._Element, body_id: str) -> bytes:
-    """Canonical bytes of the Body with wsu:Id set to `body_id`.
+def _canonical_with_id(body: etree._Element, body_id: str, id_attribute: str) -> bytes:
+    """Canonical bytes of the Body with `id_attribute` set to `body_id`.
 
     A Body without attributes (ours) has a start tag of its own namespace only, so the attribute is written into
     the canonical bytes; that is right as long as no descendant declares the prefix that is taken for it.
     """
-    if not body.attrib:
+    if not body.attrib and id_attribute == names.WSU_ID:
         canonical = canonicalize(body)
         if b"wsu" not in canonical and body.prefix != "wsu":
             prefix = f":{body.prefix}" if body.prefix else ""
@@ -304,7 +352,7 @@ def _canonical_with_id(body: etree._Element, body_id: str) -> bytes:
     copied.tail = None
     for attribute in [name for name in map(str, copied.attrib) if name.rpartition("}")[2].lower() == "id"]:
         del copied.attrib[attribute]
-    copied.set(names.WSU_ID, body_id)
+    copied.set(id_attribute, body_id)
     return canonicalize(copied)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
 from types import MappingProxyType
 from typing import Final
 
@@ -18,10 +17,10 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.hashes import SHA256, SHA384, SHA512, HashAlgorithm
 
 from gateway.errors import KeyMaterialError, TrustRefused
+from gateway.signing import national
 from gateway.signing.algorithms import MIN_RSA_BITS
 from gateway.signing.certificate import Certificate
 from gateway.signing.gost.asn1 import FAMILIES, GOST_2004, GOST_2015_256, GOST_2015_512, KeyFamily, read_public_key
-from gateway.signing.gost.backend import GostBackend, choose_backend
 from gateway.signing.gost.curves import Group
 from gateway.trust.digests import GOST_34311, SHA_256, SHA_384, SHA_512, STREEBOG_256, STREEBOG_512
 
@@ -68,23 +67,18 @@ def _ecdsa(digest: HashAlgorithm) -> Callable[[Certificate, bytes, bytes], bool]
     return holds
 
 
-@cache
-def _gost() -> GostBackend:
-    return choose_backend()
-
-
 def _gost_2015_512(issuer: Certificate, data: bytes, signature: bytes) -> bool:
-    backend = _gost()
+    backend = national.backend()
     return backend.verify512(read_public_key(issuer.spki_der).value, backend.digest512(data), signature)
 
 
 def _gost_2015_256(issuer: Certificate, data: bytes, signature: bytes) -> bool:
-    backend = _gost()
+    backend = national.backend()
     return backend.verify256(read_public_key(issuer.spki_der).value, backend.digest256(data), signature)
 
 
 def _gost_2004(issuer: Certificate, data: bytes, signature: bytes) -> bool:
-    backend = _gost()
+    backend = national.backend()
     return backend.verify2004(read_public_key(issuer.spki_der).value, backend.digest2004(data), signature)
 
 

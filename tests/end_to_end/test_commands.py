@@ -160,6 +160,51 @@ def test_sign_and_verify_a_message_and_a_document(world: World, tmp_path: Path) 
         assert "digest" in explained.stdout
 
 
+NATIONAL = Path(__file__).resolve().parents[2].parent / "shared" / "samples" / "pki-test"
+
+
+@pytest.mark.skipif(not NATIONAL.is_dir(), reason="the samples of the national test authority are not there")
+@pytest.mark.parametrize("profile", ["wss", "enveloped"])
+def test_a_document_is_signed_with_a_national_key_and_its_signature_holds(
+    profile: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PERSON", "Qwerty12")  # published with the test keys
+    file, signed = tmp_path / "file.xml", tmp_path / "signed.xml"
+    file.write_text(
+        '<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"><s:Body><a>1</a></s:Body></s:Envelope>'
+        if profile == "wss"
+        else "<a><b>1</b></a>"
+    )
+    line = ("sign", str(file), "--profile", profile, "--key", str(NATIONAL / "person_valid.p12"))
+    line = (*line, "--password-env", "PERSON", "-o", str(signed), "--gost-backend", "own")
+    refused = gateway(*line)
+    assert refused.code == WRONG_USE
+    assert "signing.allow_variable_time" in refused.stderr
+    assert not signed.exists()
+    made = gateway(*line, "--allow-variable-time", "--json")
+    assert json.loads(made.stdout)["algorithm"] == "GOST-2015-512"
+    trust = tmp_path / "trust"
+    trust.mkdir()
+    for certificate in NATIONAL.glob("*.cer"):
+        (trust / certificate.name).write_bytes(certificate.read_bytes())
+    # there is no CRL of the test root, so revocation stays unknown
+    judging = ("--trust", str(trust), "--at", "2026-08-20T00:00:00Z", "--revocation", "prefer", "--json")
+    verified = json.loads(gateway("verify", str(signed), *judging).stdout)
+    assert (verified["valid"], verified["algorithm"]) == (True, "GOST-2015-512")
+    assert verified["revocation"]["status"] == "unknown"
+
+
+@pytest.mark.skipif(not NATIONAL.is_dir(), reason="the samples of the national test authority are not there")
+def test_the_document_of_the_national_client_is_valid(tmp_path: Path) -> None:
+    trust = tmp_path / "trust"
+    trust.mkdir()
+    for certificate in NATIONAL.glob("*.cer"):
+        (trust / certificate.name).write_bytes(certificate.read_bytes())
+    judging = ("--trust", str(trust), "--at", "2025-10-01T00:00:00Z", "--revocation", "prefer", "--json")
+    verified = json.loads(gateway("verify", str(NATIONAL / "enveloped_signed.xml"), *judging).stdout)
+    assert (verified["valid"], verified["signer"]["bin"]) == (True, "123456789021")
+
+
 def test_verify_without_revocation_evidence_is_undecided(world: World, tmp_path: Path) -> None:
     trust = tmp_path / "trust"
     trust.mkdir()
@@ -237,6 +282,9 @@ def test_live_and_test_keys_do_not_mix(world: World, tmp_path: Path) -> None:
 
 def test_doctor_is_well_and_says_so_in_three_languages(world: World) -> None:
     done = world.run("doctor", "--json")
+    signature = next(check for check in json.loads(done.stdout)["checks"] if check["name"] == "signature")
+    assert "RSA-SHA256" in signature["message"]
+    assert "national signatures by" in signature["message"]
     document = json.loads(done.stdout)
     assert (done.code, document["well"]) == (YES, True), done.stdout
     assert [check["name"] for check in document["checks"]] == ["signature", "certificate", "database", "gateway"]

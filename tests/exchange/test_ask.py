@@ -683,7 +683,7 @@ def test_a_request_that_does_not_fit_the_channel_is_never_signed(
     store: Engine, keys: Keys, register: Register, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wrong = etree.Element(f"{{{SOAP_11}}}Body")
-    monkeypatch.setattr("gateway.exchange.ask.sync_channel.build_request", lambda *_: wrong)
+    monkeypatch.setattr("gateway.exchange.ask.sync_channel.build_request", lambda *_, **__: wrong)
     with pytest.raises(OperatorError) as refused:
         asker(store, keys, register).ask("cbdi", PERSON)
     assert refused.value.code == "contract"

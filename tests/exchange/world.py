@@ -16,6 +16,7 @@ from sqlalchemy import Engine
 
 from gateway import resources
 from gateway.exchange.ask import Asker, AskPolicy
+from gateway.exchange.business import signed_payload
 from gateway.exchange.transport import Reply
 from gateway.exchange.verification import TrustPolicy
 from gateway.model import Citizen, Disability, Household, Iin, iin_control_digit
@@ -32,6 +33,7 @@ from gateway.systems import SystemDefinition, find_systems
 from gateway.trust.store import TrustStore
 from gateway.trust.throwaway_pki import ThrowawayPki
 from gateway.trust.verdict import RevocationMode
+from gateway.xml import parse, to_bytes
 
 NOW = dt.datetime(2026, 6, 1, 7, 0, tzinfo=dt.UTC)
 URL = "http://login:secret@gateway.example.invalid/bip-sync-wss/?token=secret"
@@ -111,6 +113,10 @@ class Register:
     without_data: bool = False
     #: the payload before it is put into the envelope
     change_payload: Callable[[etree._Element], etree._Element] = lambda payload: payload
+    #: whose business signature the payload carries
+    business_signer: str | None = None
+    #: the Body before it is signed
+    change_body: Change | None = None
     fault: ErrorInfo | None = None
     #: sends our own words back, under its own signature
     reflects: bool = False
@@ -152,7 +158,12 @@ class Register:
             status=self.status,
             correlation_id=request.info.message_id if self.correlation_id is None else self.correlation_id,
         )
-        body = sync_channel.build_response(info, payload, codec)
+        sign_data = None
+        if self.business_signer is not None:
+            payload, sign_data = signed_payload(payload, codec, self.keys[self.business_signer])
+        body = sync_channel.build_response(info, payload, codec, sign_data=sign_data)
+        if self.change_body is not None:
+            body = parse(self.change_body(to_bytes(body)))
         if self.without_data:
             data = body.find(".//responseData")
             data.clear()

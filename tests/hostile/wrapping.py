@@ -39,7 +39,8 @@ class _Message:
 
     @property
     def security(self) -> etree._Element:
-        return self.header.find(f"{{{WSSE}}}Security")
+        found = self.header.find(f"{{{WSSE}}}Security")
+        return self.header if found is None else found  # bare: the signature stands straight in the Header
 
     @property
     def signature(self) -> etree._Element:
@@ -114,7 +115,7 @@ def _place(kind: str, message: _Message, genuine: etree._Element, false: etree._
             message.signature.find(f"{{{DS}}}KeyInfo").append(genuine)
         case "in the token reference":
             root.append(false)
-            token = message.signature.find(f"{{{DS}}}KeyInfo")[0]
+            token = message.signature.find(f"{{{DS}}}KeyInfo")[0]  # or X509Data, where there is no reference
             token.append(genuine)
         case "in the false body":
             false.append(genuine)
@@ -186,6 +187,8 @@ SIGNATURES = (
     "in its place",
     "straight in the header",
     "in a second security header",
+    "in an empty security header beside an empty one",
+    "beside a security header",
     "in the body",
     "copied into the body",
     "copied before itself",
@@ -202,6 +205,12 @@ def _move_signature(kind: str, message: _Message) -> None:
             message.header.append(signature)
         case "in a second security header":
             _append(_holder(message.header, f"{{{WSSE}}}Security"), signature)
+        case "in an empty security header beside an empty one":
+            _holder(message.header, f"{{{WSSE}}}Security")
+            _append(_holder(message.header, f"{{{WSSE}}}Security"), signature)
+        case "beside a security header":
+            message.header.append(signature)
+            _holder(message.header, f"{{{WSSE}}}Security")
         case "in the body":
             body.append(signature)
         case "copied into the body":
@@ -210,17 +219,28 @@ def _move_signature(kind: str, message: _Message) -> None:
             signature.addprevious(deepcopy(signature))
 
 
+def id_of(body: etree._Element) -> str:
+    """The id that the signature names, in either of the forms on the wire."""
+    return str(body.get(f"{{{WSU}}}Id") or body.get("Id"))
+
+
+def without_ids(body: etree._Element) -> None:
+    for name in [name for name in map(str, body.attrib) if name.rpartition("}")[2].lower() == "id"]:
+        del body.attrib[name]
+
+
 def forgeries(genuine: bytes, *, genuine_text: str, false_text: str) -> Iterator[Forgery]:
     """Every forgery of one signed message; the false Body says `false_text` where the genuine one says
     `genuine_text`."""
     parsed = etree.fromstring(genuine)
-    signed_id = str(parsed[1].get(f"{{{WSU}}}Id"))
+    id_attribute = next(name for name in (f"{{{WSU}}}Id", "Id") if parsed[1].get(name) is not None)
+    signed_id = str(parsed[1].get(id_attribute))
     for place, (id_name, attribute, same), where in itertools.product(PLACES, IDS, SIGNATURES):
         message = _Message(deepcopy(parsed))
         body = message.root[1]
         message.root.remove(body)
         false = etree.fromstring(etree.tostring(body).replace(genuine_text.encode(), false_text.encode()))
-        del false.attrib[f"{{{WSU}}}Id"]
+        del false.attrib[id_attribute]
         if attribute is not None:
             false.set(attribute, signed_id if same else "id-of-another")
         _place(place, message, body, false)

@@ -32,7 +32,8 @@ EXPECTED: dict[Misbehaviour, tuple[State, str]] = {
     Misbehaviour.SLOW: (State.UNKNOWN, "reply_timeout"),
     Misbehaviour.FAULT: (State.REFUSED, "peer_fault"),
     Misbehaviour.UNSIGNED_FAULT: (State.REFUSED, "unsigned_fault"),
-    Misbehaviour.WRAPPED_FORGERY: (State.REFUSED, "not_the_body"),
+    # the Body that was moved into the Header brings its business signature there
+    Misbehaviour.WRAPPED_FORGERY: (State.REFUSED, "signature_count"),
     Misbehaviour.WRONG_SIGNATURE: (State.REFUSED, "digest"),
     Misbehaviour.STRANGER_SIGNER: (State.REFUSED, "untrusted_issuer"),
     Misbehaviour.EXPIRED_SIGNER: (State.REFUSED, "expired"),

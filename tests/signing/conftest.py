@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import pytest
@@ -16,7 +16,12 @@ from lxml import etree
 
 from gateway.signing.algorithms import SIGNATURES, SignatureAlgorithm
 from gateway.signing.certificate import Certificate, NameKey
+from gateway.signing.gost import engine
+from gateway.signing.gost.asn1 import FAMILIES
+from gateway.signing.gost.backend import GostBackend, choose_backend
 from gateway.signing.keys import SoftwareKey
+from gateway.signing.national import using_backend
+from tests.signing.national_keys import NationalSigner, mint_national
 
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 
@@ -44,6 +49,9 @@ class Signer:
         family = self.certificate.key_family
         chosen = algorithm or next(row for row in SIGNATURES.values() if family in row.key_families)
         return SoftwareKey(self.certificate, chosen, self.private_key)
+
+
+AnySigner = Signer | NationalSigner
 
 
 def mint(name: str, private_key: PrivateKey) -> Signer:
@@ -82,13 +90,31 @@ def stranger() -> Signer:
 
 
 @pytest.fixture(scope="session")
-def signers(signer: Signer) -> Mapping[str, Signer]:
+def signers(signer: Signer) -> Mapping[str, AnySigner]:
     """By Certificate.key_family."""
     return {
         "rsa": signer,
         "ec-p256": mint("TEST P-256", ec.generate_private_key(ec.SECP256R1())),
         "ec-p384": mint("TEST P-384", ec.generate_private_key(ec.SECP384R1())),
+        **{name: mint_national(f"TEST {name}", name) for name in FAMILIES},
     }
+
+
+@pytest.fixture(params=["own", "engine"])
+def national_backend(request: pytest.FixtureRequest) -> Iterator[GostBackend]:
+    """Each backend in turn, in use for the test; our own code is allowed to sign."""
+    if request.param == "engine":
+        found = engine.available()
+        if not found.usable:
+            pytest.skip(found.reason)
+    with using_backend(choose_backend(request.param, allow_variable_time=True)) as backend:
+        yield backend
+
+
+@pytest.fixture
+def own_backend() -> Iterator[GostBackend]:
+    with using_backend(choose_backend("own", allow_variable_time=True)) as backend:
+        yield backend
 
 
 class Known:
@@ -102,7 +128,7 @@ class Known:
 
 
 @pytest.fixture(scope="session")
-def known(signers: Mapping[str, Signer], stranger: Signer) -> Known:
+def known(signers: Mapping[str, AnySigner], stranger: Signer) -> Known:
     """Certificates that a message may name by issuer and serial: the stranger's is known too, but signs nothing."""
     return Known(*(one.certificate for one in signers.values()), stranger.certificate)
 

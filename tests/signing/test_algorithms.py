@@ -10,16 +10,23 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from gateway.errors import SignatureRefused
 from gateway.signing.algorithms import (
     DIGESTS,
+    GOST_2015_256_URI,
+    GOST_34311_URI,
     REFUSED_BY_NAME,
     RSA_SHA256_URI,
     SHA256_URI,
     SIGNATURES,
+    STREEBOG_256_URI,
+    STREEBOG_512_URI,
+    DigestAlgorithm,
+    SignatureAlgorithm,
     algorithm_for_key,
     check_family,
     digest_algorithm,
     signature_algorithm,
 )
-from tests.signing.conftest import Signer, mint
+from gateway.signing.gost.backend import GostBackend
+from tests.signing.conftest import AnySigner, mint
 
 
 def test_every_row_is_found_by_its_uri_and_its_digest_belongs_to_it() -> None:
@@ -28,7 +35,7 @@ def test_every_row_is_found_by_its_uri_and_its_digest_belongs_to_it() -> None:
         check_family(row, digest_algorithm(row.digest_uri))
 
 
-@pytest.mark.parametrize(("uri", "name"), [(row.uri, row.name) for row in DIGESTS.values()])
+@pytest.mark.parametrize(("uri", "name"), [(row.uri, row.name) for row in DIGESTS.values() if row.family == "sha2"])
 def test_a_digest_is_what_its_name_says(uri: str, name: str) -> None:
     row = digest_algorithm(uri)
     assert row.digest(b"abc") == hashlib.new(name.replace("-", ""), b"abc").digest()
@@ -63,14 +70,14 @@ def test_a_digest_of_another_family_is_refused() -> None:
     assert caught.value.code == "family_mismatch"
 
 
-def test_a_key_of_another_family_never_fits(signers: Mapping[str, Signer]) -> None:
+def test_a_key_of_another_family_never_fits(signers: Mapping[str, AnySigner]) -> None:
     for row in SIGNATURES.values():
         for family, signer in signers.items():
             for size in (0, 1, 64, 96, 256):
                 assert not row.holds(signer.certificate, b"data", bytes(size)), (row.name, family)
 
 
-def test_ecdsa_halves_are_padded_to_the_order(signers: Mapping[str, Signer]) -> None:
+def test_ecdsa_halves_are_padded_to_the_order(signers: Mapping[str, AnySigner]) -> None:
     for family, size in (("ec-p256", 64), ("ec-p384", 96)):
         key = signers[family].key()
         assert {len(key.sign(bytes([i]))) for i in range(50)} == {size}
@@ -84,6 +91,58 @@ def test_a_short_rsa_key_is_refused_before_it_is_used() -> None:
 
 
 def test_the_first_row_of_a_family_is_the_one_that_signs() -> None:
-    chosen = {family: algorithm_for_key(family) for family in ("rsa", "ec-p256", "ec-p384")}
-    assert [row.name for row in chosen.values() if row] == ["RSA-SHA256", "ECDSA-P256-SHA256", "ECDSA-P384-SHA384"]
-    assert algorithm_for_key("gost-2004") is None
+    chosen = {family: algorithm_for_key(family) for family in ("rsa", "ec-p256", "ec-p384", "gost-2015-512")}
+    assert [row.name for row in chosen.values() if row] == [
+        "RSA-SHA256",
+        "ECDSA-P256-SHA256",
+        "ECDSA-P384-SHA384",
+        "GOST-2015-512",
+    ]
+
+
+@pytest.mark.parametrize("family", ["gost-2004", "gost-2015-256", "unsupported"])
+def test_nothing_is_signed_with_a_family_that_is_only_verified(family: str) -> None:
+    assert algorithm_for_key(family) is None
+
+
+# the digests of "abc" and of nothing as they are published: RFC 6986's algorithm, RFC 5831 with its test parameters
+@pytest.mark.parametrize(
+    ("uri", "data", "digest"),
+    [
+        (
+            STREEBOG_512_URI,
+            b"",
+            "8e945da209aa869f0455928529bcae4679e9873ab707b55315f56ceb98bef0a7"
+            "362f715528356ee83cda5f2aac4c6ad2ba3a715c1bcd81cb8e9f90bf4c1c1a8a",
+        ),
+        (STREEBOG_256_URI, b"", "3f539a213e97c802cc229d474c6aa32a825a360b2a933a949fd925208d9ce1bb"),
+        (GOST_34311_URI, b"", "ce85b99cc46752fffee35cab9a7b0278abb4c2d2055cff685af4912c49490f8d"),
+        (GOST_34311_URI, b"abc", "f3134348c44fb1b2a277729e2285ebb5cb5e0f29c975bc753b70497c06a4d51d"),
+    ],
+)
+def test_a_national_digest_is_the_published_one(
+    uri: str, data: bytes, digest: str, national_backend: GostBackend
+) -> None:
+    assert digest_algorithm(uri).digest(data).hex() == digest
+
+
+def test_national_digests_and_signatures_go_together_and_with_nothing_else() -> None:
+    pairs = {(row.name, digest.name) for row in SIGNATURES.values() for digest in DIGESTS.values() if fit(row, digest)}
+    assert {pair for pair in pairs if "GOST" in pair[0] or "SHA" not in pair[1]} == {
+        ("GOST-2015-512", "Streebog-512"),
+        ("GOST-2015-256", "Streebog-256"),
+        ("GOST-2004", "GOST 34.311-95"),
+    }
+
+
+def fit(signature: SignatureAlgorithm, digest: DigestAlgorithm) -> bool:
+    try:
+        check_family(signature, digest)
+    except SignatureRefused:
+        return False
+    return True
+
+
+def test_what_was_proven_with_published_vectors_only_says_so() -> None:
+    assert [row.name for row in SIGNATURES.values() if row.proven_by] == ["GOST-2015-256"]
+    assert SIGNATURES[GOST_2015_256_URI].description == "GOST-2015-256 (proven by published vectors only)"

@@ -35,7 +35,7 @@ def refusal(data: bytes, known: Known) -> tuple[str, str]:
     return trail.steps[-1].name, caught.value.code
 
 
-@pytest.mark.parametrize("form", list(KeyInfoForm))
+@pytest.mark.parametrize("form", [form for form in KeyInfoForm if form is not KeyInfoForm.BARE])
 @pytest.mark.parametrize("family", ["rsa", "ec-p256", "ec-p384"])
 def test_a_document_comes_back_as_it_was_signed(
     family: str, form: KeyInfoForm, signers: Mapping[str, Signer], known: Known, document: etree._Element

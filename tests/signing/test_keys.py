@@ -1,10 +1,18 @@
 from __future__ import annotations
 
+import hashlib
 from base64 import b64encode
 from pathlib import Path
 
 import pytest
+from asn1crypto import algos
+from asn1crypto import keys as asn1_keys
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, rsa
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.modes import CBC
+from cryptography.hazmat.primitives.hashes import SHA1
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -15,8 +23,14 @@ from cryptography.hazmat.primitives.serialization import (
 
 from gateway.errors import KeyMaterialError
 from gateway.signing.algorithms import RSA_SHA512_URI, SIGNATURES
-from gateway.signing.keys import MAX_KEY_FILE_BYTES, load_signing_key
-from tests.signing.conftest import Signer, mint
+from gateway.signing.gost.asn1 import PrivateKey
+from gateway.signing.gost.backend import GostBackend, choose_backend
+from gateway.signing.gost.own import OwnBackend
+from gateway.signing.gost.pkcs12 import Container
+from gateway.signing.keys import MAX_KEY_FILE_BYTES, SoftwareKey, load_signing_key
+from gateway.signing.national import using_backend
+from tests.signing.conftest import AnySigner, Signer, mint
+from tests.signing.national_keys import NationalSigner, mint_national, pem
 
 SAMPLES = Path(__file__).resolve().parents[2].parent / "shared" / "samples" / "pki-test"
 PASSWORD = "құпия сөз".encode()
@@ -27,7 +41,7 @@ def encoded(signer: Signer, encoding: Encoding, form: PrivateFormat, password: b
     return signer.private_key.private_bytes(encoding, form, encryption)
 
 
-def signs(path: Path, signer: Signer, password: bytes | None = None, certificate: Path | None = None) -> None:
+def signs(path: Path, signer: AnySigner, password: bytes | None = None, certificate: Path | None = None) -> None:
     key = load_signing_key(path, password, certificate)
     assert key.certificate == signer.certificate
     assert key.algorithm.holds(signer.certificate, b"data", key.sign(b"data"))
@@ -166,13 +180,175 @@ def test_a_container_without_a_key_is_refused(stranger: Signer, tmp_path: Path) 
     assert refusal(path).code == "key_file_damaged"
 
 
-def test_a_national_container_is_refused_with_the_true_reason(tmp_path: Path) -> None:
+@pytest.fixture
+def container() -> Path:
+    """A container of the national test authority: 3DES, RC2-40, a GOST key."""
     path = SAMPLES / "person_valid.p12"
     if not path.exists():
         pytest.skip("the samples of the national test authority are not beside this checkout")
-    error = refusal(path, b"Qwerty12")
-    assert error.code == "key_password"
-    assert "neither RSA nor EC" in error.message
+    return path
+
+
+def test_a_container_of_the_authority_signs(container: Path, national_backend: GostBackend) -> None:
+    key = load_signing_key(container, b"Qwerty12")
+    assert key.algorithm.name == "GOST-2015-512"
+    assert key.certificate.key_family == "gost-2015-512"
+    assert key.algorithm.holds(key.certificate, b"data", key.sign(b"data"))
+    assert not key.algorithm.holds(key.certificate, b"other data", key.sign(b"data"))
+
+
+@pytest.mark.parametrize("password", [None, b"wrong", b"\xff"])
+def test_a_container_of_the_authority_wants_its_password(container: Path, password: bytes | None) -> None:
+    assert refusal(container, password).code == "key_password"
+
+
+def test_a_national_key_does_not_sign_in_variable_time_unless_it_is_allowed(container: Path) -> None:
+    with using_backend(choose_backend("own")):
+        error = refusal(container, b"Qwerty12")
+    assert error.code == "variable_time"
+    assert "signing.allow_variable_time" in error.message
+
+
+def test_a_national_key_signs_with_its_own_algorithm_only(container: Path, own_backend: GostBackend) -> None:
+    assert refusal(container, b"Qwerty12", uri=RSA_SHA512_URI).code == "key_not_supported"
+
+
+def test_a_container_in_the_authoritys_form_may_hold_an_rsa_key(signer: Signer, tmp_path: Path) -> None:
+    path = tmp_path / "rsa.p12"
+    encryption = (
+        PrivateFormat.PKCS12.encryption_builder()
+        .kdf_rounds(1024)
+        .key_cert_algorithm(pkcs12.PBES.PBESv1SHA1And3KeyTripleDESCBC)
+        .hmac_hash(SHA1())
+        .build(PASSWORD)
+    )
+    path.write_bytes(pkcs12.serialize_key_and_certificates(b"a", signer.private_key, signer.x509, None, encryption))
+    signs(path, signer, PASSWORD)
+
+
+def test_an_rsa_key_out_of_the_national_reader_is_the_same_key(
+    signer: Signer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unsupported(*_: object) -> object:  # as a later `cryptography` may answer to RC2-40
+        raise UnsupportedAlgorithm("RC2")
+
+    path = tmp_path / "rsa.p12"
+    path.write_bytes(
+        pkcs12.serialize_key_and_certificates(
+            b"a", signer.private_key, signer.x509, None, BestAvailableEncryption(PASSWORD)
+        )
+    )
+    monkeypatch.setattr(pkcs12, "load_key_and_certificates", unsupported)
+    signs(path, signer, PASSWORD)
+
+
+def national(signer: AnySigner) -> NationalSigner:
+    assert isinstance(signer, NationalSigner)
+    return signer
+
+
+def test_a_national_key_in_pem_with_its_chain_signs(
+    signers: dict[str, AnySigner], national_backend: GostBackend, tmp_path: Path
+) -> None:
+    path = tmp_path / "key.pem"
+    others = signers["rsa"].certificate_pem + signers["gost-2004"].certificate_pem
+    path.write_bytes(signers["gost-2015-512"].key_pem + others + signers["gost-2015-512"].certificate_pem)
+    signs(path, signers["gost-2015-512"])
+
+
+def encrypted_pkcs8(der: bytes, password: bytes) -> bytes:
+    """EncryptedPrivateKeyInfo with PBES2 as `openssl pkcs8 -topk8` writes it."""
+    salt, iv = bytes(range(16)), bytes(range(16, 32))
+    pad = 16 - len(der) % 16
+    encryptor = Cipher(AES(hashlib.pbkdf2_hmac("sha256", password, salt, 2048, 32)), CBC(iv)).encryptor()
+    kdf = {
+        "algorithm": "pbkdf2",
+        "parameters": {
+            "salt": algos.Pbkdf2Salt("specified", salt),
+            "iteration_count": 2048,
+            "prf": {"algorithm": "sha256"},
+        },
+    }
+    parameters = {"key_derivation_func": kdf, "encryption_scheme": {"algorithm": "aes256_cbc", "parameters": iv}}
+    return bytes(
+        asn1_keys.EncryptedPrivateKeyInfo(
+            {
+                "encryption_algorithm": {"algorithm": "pbes2", "parameters": parameters},
+                "encrypted_data": encryptor.update(der + bytes([pad]) * pad) + encryptor.finalize(),
+            }
+        ).dump()
+    )
+
+
+@pytest.mark.parametrize("encoding", [Encoding.PEM, Encoding.DER])
+@pytest.mark.parametrize("password", [None, PASSWORD])
+def test_a_national_key_in_pkcs8_signs(
+    password: bytes | None,
+    encoding: Encoding,
+    signers: dict[str, AnySigner],
+    own_backend: GostBackend,
+    tmp_path: Path,
+) -> None:
+    signer = national(signers["gost-2015-512"])
+    path, certificate = tmp_path / "key", tmp_path / "certificate.cer"
+    der = signer.pkcs8 if password is None else encrypted_pkcs8(signer.pkcs8, password)
+    label = "PRIVATE KEY" if password is None else "ENCRYPTED PRIVATE KEY"
+    path.write_bytes(der if encoding is Encoding.DER else pem(label, der))
+    certificate.write_bytes(signer.certificate.der)
+    signs(path, signer, password, certificate)
+    if password is not None:
+        assert refusal(path, b"wrong", certificate).code == "key_password"
+        assert refusal(path, None, certificate).code == "key_password"
+
+
+@pytest.mark.parametrize("family", ["gost-2004", "gost-2015-256"])
+def test_a_key_of_an_old_or_unproven_kind_does_not_sign(
+    family: str, signers: dict[str, AnySigner], own_backend: GostBackend, tmp_path: Path
+) -> None:
+    path = tmp_path / "key.pem"
+    path.write_bytes(signers[family].key_pem + signers[family].certificate_pem)
+    error = refusal(path)
+    assert error.code == "key_not_supported"
+    assert family in error.message
+    with pytest.raises(KeyMaterialError) as caught:
+        SoftwareKey(signers[family].certificate, signers[family].key().algorithm, b"").sign(b"data")
+    assert caught.value.code == "key_not_supported"
+
+
+def test_the_certificate_of_another_national_key_is_not_taken(
+    signers: dict[str, AnySigner], own_backend: GostBackend, tmp_path: Path
+) -> None:
+    path, certificate = tmp_path / "key.pem", tmp_path / "other.pem"
+    path.write_bytes(signers["gost-2015-512"].key_pem)
+    other = mint_national("TEST басқа", "gost-2015-512")
+    damaged = other.certificate.der.replace(
+        bytes.fromhex("060a2a830e030a0101020201"), bytes.fromhex("060a2a830e030a0101020202")
+    )
+    certificate.write_bytes(other.certificate_pem + pem("CERTIFICATE", damaged))
+    error = refusal(path, None, certificate)
+    assert error.code == "certificate_missing"
+    assert str(certificate) in error.message
+
+
+def test_a_signature_that_does_not_hold_is_found_when_the_key_is_loaded(
+    signers: dict[str, AnySigner], tmp_path: Path
+) -> None:
+    class Broken(OwnBackend):
+        def sign512(self, private_key: bytes, digest: bytes) -> bytes:
+            return bytes(128)
+
+    path = tmp_path / "key.pem"
+    path.write_bytes(signers["gost-2015-512"].key_pem + signers["gost-2015-512"].certificate_pem)
+    with using_backend(Broken()):
+        assert refusal(path).code == "key_file_damaged"
+
+
+def test_a_national_key_that_is_cut_is_told_as_such(signers: dict[str, AnySigner], tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    path.write_bytes(national(signers["gost-2015-512"]).pkcs8.replace(b"\x04\x40", b"\x04\x3f"))
+    assert "GOST" in refusal(path).message
+    path.write_bytes(b"-----BEGIN PRIVATE KEY-----\n!\n-----END PRIVATE KEY-----\n")
+    assert refusal(path).code == "key_file_damaged"
 
 
 def test_a_key_without_its_certificate_is_refused(signer: Signer, stranger: Signer, tmp_path: Path) -> None:
@@ -213,7 +389,9 @@ def test_an_algorithm_of_another_key_is_refused(signers: dict[str, Signer], tmp_
 
 
 @pytest.mark.parametrize("encoding", [Encoding.PEM, Encoding.DER])
-def test_a_national_key_outside_a_container_is_refused(encoding: Encoding, tmp_path: Path) -> None:
+def test_a_national_key_without_its_certificate_does_not_sign(
+    encoding: Encoding, tmp_path: Path, own_backend: GostBackend
+) -> None:
     # PrivateKeyInfo with the OIDs of PKI.md section 2 and an invented key of 64 bytes
     algorithm = bytes.fromhex("3023 06092a830e030a01010202 3016 060a2a830e030a0101020201 06082a830e030a010303")
     octets = bytes.fromhex("0442 0440") + bytes(range(64))
@@ -226,7 +404,7 @@ def test_a_national_key_outside_a_container_is_refused(encoding: Encoding, tmp_p
         if encoding is Encoding.DER
         else b"-----BEGIN " + label + b"\n" + b64encode(der) + b"\n-----END " + label + b"\n"
     )
-    assert refusal(path).code in {"key_not_supported", "key_file_damaged"}
+    assert refusal(path).code == "certificate_missing"
 
 
 def test_a_short_rsa_key_is_refused(tmp_path: Path) -> None:
@@ -234,3 +412,35 @@ def test_a_short_rsa_key_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "key.pem"
     path.write_bytes(weak.key_pem + weak.certificate_pem)
     assert refusal(path).code == "key_size"
+
+
+def test_a_container_whose_certificate_cannot_be_read_is_damaged(
+    signer: Signer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "key.p12"
+    path.write_bytes(
+        pkcs12.serialize_key_and_certificates(
+            b"a", signer.private_key, signer.x509, None, BestAvailableEncryption(PASSWORD)
+        )
+    )
+
+    def damaged(data: bytes, password: bytes) -> Container:
+        return Container(PrivateKey("other", b""), (b"\x30\x00",))
+
+    def value_error(*_: object) -> object:
+        raise ValueError
+
+    monkeypatch.setattr(pkcs12, "load_key_and_certificates", value_error)
+    monkeypatch.setattr("gateway.signing.keys.read_container", damaged)
+    assert refusal(path, PASSWORD).code == "key_file_damaged"
+
+
+@pytest.mark.parametrize("encoding", [Encoding.PEM, Encoding.DER])
+def test_a_key_of_an_algorithm_that_nobody_reads_is_not_supported(
+    encoding: Encoding, signer: Signer, certificate: Path, tmp_path: Path
+) -> None:
+    der = encoded(signer, Encoding.DER, PrivateFormat.PKCS8)
+    unknown = der.replace(bytes.fromhex("06092a864886f70d010101"), bytes.fromhex("06092a864886f70d01017f"))
+    path = tmp_path / "key"
+    path.write_bytes(unknown if encoding is Encoding.DER else pem("PRIVATE KEY", unknown))
+    assert refusal(path, None, certificate).code in ("key_not_supported", "key_file_damaged")

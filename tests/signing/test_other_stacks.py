@@ -23,7 +23,13 @@ from gateway.signing.wss import sign_body, verify_envelope
 from gateway.xml import canonicalize, parse, to_bytes
 from tests.signing.conftest import MESSAGE, Known, Signer
 
-ALGORITHMS = [(family, row) for row in SIGNATURES.values() for family in sorted(row.key_families)]
+# no other stack knows the national ones; OpenSSL's engine judges them in test_national.py
+ALGORITHMS = [
+    (family, row)
+    for row in SIGNATURES.values()
+    for family in sorted(row.key_families)
+    if not family.startswith("gost-")
+]
 every_algorithm = pytest.mark.parametrize(("family", "algorithm"), ALGORITHMS, ids=[row.name for _, row in ALGORITHMS])
 every_form = pytest.mark.parametrize("form", list(KeyInfoForm))
 
@@ -42,6 +48,8 @@ def xmlsec_verify(root: etree._Element, signer: Signer) -> None:
     for element in root.iter():
         if element.get(names.WSU_ID) is not None:
             context.register_id(element, "Id", names.WSU)
+        elif element.get("Id") is not None:
+            context.register_id(element, "Id")
     context.verify(next(root.iter(names.DS_SIGNATURE)))
 
 
@@ -174,12 +182,13 @@ def test_signxml_verifies_what_we_sign(
     signers: Mapping[str, Signer],
     body: etree._Element,
 ) -> None:
+    place = "./*/" if form is KeyInfoForm.BARE else "./*/*/"
     data = sign_body(body, signers[family].key(algorithm), form=form)
     result = signxml.XMLVerifier().verify(
         data,
         x509_cert=signers[family].x509,
         id_attribute="Id",
-        expect_config=signxml.SignatureConfiguration(location="./*/*/", require_x509=True),
+        expect_config=signxml.SignatureConfiguration(location=place, require_x509=True),
     )
     assert result.signed_xml.findtext(".//answer") == "GENUINE"
 
@@ -248,7 +257,7 @@ def test_the_issuer_name_that_zeep_writes_finds_the_certificate(signer: Signer, 
     assert verified.certificate == signer.certificate
 
 
-@every_form
+@pytest.mark.parametrize("form", [form for form in KeyInfoForm if form is not KeyInfoForm.BARE])  # no Security there
 def test_zeep_verifies_what_we_sign(form: KeyInfoForm, signer: Signer, body: etree._Element) -> None:
     envelope = etree.fromstring(sign_body(body, signer.key(), form=form))
     assert zeep_signature(signer).verify(envelope) is envelope

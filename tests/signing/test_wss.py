@@ -701,3 +701,66 @@ def test_a_type_of_the_envelopes_own_prefixes_needs_nothing_more(signer: Signer)
     signed = sign_body(body, signer.key(), form=KeyInfoForm.KEY_IDENTIFIER)
     assert next(etree.fromstring(signed).iter("b")).nsmap["ds"] == names.DS
     assert verify_envelope(signed).certificate == signer.certificate
+
+
+# ---------------------------------------------------------------- form C: a bare signature
+
+
+@pytest.fixture
+def bare(signer: Signer, body: etree._Element) -> bytes:
+    return sign_body(body, signer.key(), form=KeyInfoForm.BARE, body_id="id-1")
+
+
+def test_a_bare_signature_stands_in_the_header_over_an_un_namespaced_id(bare: bytes) -> None:
+    root = parse(bare)
+    assert [child.tag for child in root[0]] == [names.DS_SIGNATURE]
+    assert root[1].get("Id") == "id-1"
+    assert names.WSSE.encode() not in bare
+    assert names.WSU.encode() not in bare
+    verified = verify_envelope(bare)
+    assert verified.key_info_form is KeyInfoForm.BARE
+    assert "without WS-Security" in " ".join(step.compared for step in verified.steps)
+
+
+def test_a_bare_signature_may_name_its_certificate_by_issuer_and_serial(
+    signer: Signer, known: Known, body: etree._Element
+) -> None:
+    bare = sign_body(body, signer.key(), form=KeyInfoForm.BARE)
+    named = sign_body(body, signer.key(), form=KeyInfoForm.ISSUER_SERIAL)
+
+    def key_info(data: bytes) -> bytes:
+        return data[data.index(b"<ds:KeyInfo>") : data.index(b"</ds:KeyInfo>")]
+
+    verified = verify_envelope(bare.replace(key_info(bare), key_info(named)), certificates=known)
+    assert verified.key_info_form is KeyInfoForm.ISSUER_SERIAL
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "step", "code"),
+    [
+        # a Security beside it: which of the two was meant is nobody's to guess
+        ("<soap:Header>", f'<soap:Header><w:Security xmlns:w="{names.WSSE}"/>', "signature_place", "signature_place"),
+        ("</soap:Header>", f'<w:Security xmlns:w="{names.WSSE}"/></soap:Header>', "signature_place", "signature_place"),
+        ("<soap:Header>", "<soap:Header><x>", "bounds", "not_xml"),
+        ("</soap:Header>", f'<s:Signature xmlns:s="{names.DS}"/></soap:Header>', "signature_place", "signature_count"),
+        # the id must be the un-namespaced one
+        (' Id="id-1"', f' xmlns:u="{names.WSU}" u:Id="id-1"', "reference", "not_the_body"),
+        (' Id="id-1"', ' ID="id-1"', "reference", "not_the_body"),
+        (' Id="id-1"', ' xml:id="id-1"', "reference", "not_the_body"),
+        (' Id="id-1"', "", "reference", "not_the_body"),
+        ("<answer ", '<answer Id="id-1" ', "ids", "duplicate_id"),
+        ("<answer ", '<answer ID="id-1" ', "ids", "duplicate_id"),
+        ("GENUINE", "ATTACKER", "digest", "digest"),
+    ],
+)
+def test_a_bare_signature_is_checked_as_strictly(
+    old: str, new: str, step: str, code: str, bare: bytes, known: Known
+) -> None:
+    assert bare.count(old.encode()) == 1
+    assert refusal(bare.replace(old.encode(), new.encode()), known) == (step, code)
+
+
+def test_a_bare_signature_wrapped_in_the_header_is_refused(bare: bytes, known: Known) -> None:
+    start, end = bare.index(b"<ds:Signature "), bare.index(b"</soap:Header>")
+    wrapped = bare[:start] + b"<x>" + bare[start:end] + b"</x>" + bare[end:]
+    assert refusal(wrapped, known) == ("signature_place", "signature_place")
