@@ -14,8 +14,8 @@ def check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """The effective configuration with its sources, secrets masked; refuses what cannot work."""
     loaded = load_settings(config)
     # both refuse what does not belong into this environment
-    daemon.load_keys(loaded)
     daemon.load_trust(loaded)
+    daemon.load_keys(loaded)
     systems = daemon.load_systems(loaded)
     daemon.load_regulation()
     rows = settings.describe(loaded)
