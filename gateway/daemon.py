@@ -33,7 +33,7 @@ from gateway.exchange.echo import echo
 from gateway.exchange.polling import poll_once
 from gateway.exchange.serve import Server, ServicePolicy
 from gateway.exchange.transport import HttpxTransport
-from gateway.exchange.verification import TrustPolicy, check_own_signature
+from gateway.exchange.verification import ServiceTrust, TrustPolicy, check_own_signature
 from gateway.fund import consumer
 from gateway.listening import bind
 from gateway.regulation.law import Law
@@ -42,18 +42,24 @@ from gateway.rotation import KeyRing, KeySource, Rotation, Watch, of_files, of_f
 from gateway.shep import contract, sync_channel
 from gateway.shep.messages import ErrorInfo, Sender
 from gateway.signing import national, tokens
+from gateway.signing.certificate import Certificate
 from gateway.signing.gost.backend import choose_backend
 from gateway.signing.key_info import KeyInfoForm
 from gateway.signing.keys import SigningKey, load_signing_key
 from gateway.signing.wss import sign_body
 from gateway.systems import SystemDefinition, find_systems
+from gateway.trust.evidence import RevocationEvidence
+from gateway.trust.fetching import FetchingRules, HttpxFetcher, RevocationFetching
+from gateway.trust.signer_policy import SignerRules
 from gateway.trust.store import TrustMaterial, TrustStore
 from gateway.trust.validate import validate
-from gateway.trust.verdict import RevocationMode
+from gateway.trust.verdict import RevocationMode, RevocationRules
 from gateway.xml import DEFAULT_BOUNDS, XmlBounds
 
 SYNC_PATH: Final = "/shep/sync"
 _XML: Final = "text/xml; charset=utf-8"
+#: how often evidence in use is looked through for what ends soon
+_EVIDENCE_INTERVAL_S: Final = 60
 _LOG: Final = structlog.get_logger()
 
 
@@ -215,9 +221,52 @@ def _keys_given(loaded: settings.LoadedSettings, key: SigningKey) -> KeyRing:
 def load_trust(loaded: settings.LoadedSettings) -> TrustPolicy:
     """Whom we believe. Raises KeyMaterialError when the folder cannot be read, ConfigurationError for a mix."""
     section = loaded.settings.trust
-    store = TrustStore.load(section.folder)
+    store = TrustStore.load(section.folder, RevocationRules(max_ocsp_age_s=section.max_ocsp_age_s))
     refuse_mixed_anchors(loaded, store.material)
-    return TrustPolicy(store, RevocationMode(section.revocation))
+    try:
+        named = {
+            name: _service_trust(signers)
+            for name, signers in (*loaded.settings.services.items(), *loaded.settings.registers.items())
+        }
+    except ValueError as error:
+        raise ConfigurationError(str(error), file=str(loaded.file), key="services, registers") from None
+    fetching = load_fetching(loaded)
+    if fetching is None:
+        return TrustPolicy(store, RevocationMode(section.revocation), named)
+
+    def evidence_for(certificate: Certificate, material: TrustMaterial, at: dt.datetime) -> RevocationEvidence:
+        return fetching.evidence_for(certificate, material, now=at)
+
+    return TrustPolicy(store, RevocationMode(section.revocation), named, evidence_for, fetching.refresh)
+
+
+def load_fetching(loaded: settings.LoadedSettings) -> RevocationFetching | None:
+    """What fetches revocation evidence; None where the operator switched nothing on."""
+    section = loaded.settings.trust
+    if not (section.ocsp or section.fetch_crl):
+        return None
+    try:
+        rules = FetchingRules(
+            ocsp=section.ocsp,
+            crl=section.fetch_crl,
+            ocsp_url=section.ocsp_url,
+            crl_urls=section.crl_urls,
+            deadline_s=section.fetch_deadline_s,
+        )
+    except ValueError as error:
+        raise ConfigurationError(str(error), file=str(loaded.file), key="trust.ocsp_url, trust.crl_urls") from None
+    return RevocationFetching(HttpxFetcher(), rules)
+
+
+def _service_trust(signers: settings.SignerSettings) -> ServiceTrust:
+    rules = SignerRules(
+        roles=frozenset(signers.roles),
+        required_policies=frozenset(signers.policies),
+        # who asks a service of ours is told apart by serve.ServicePolicy, with a fault of its own
+        bins=frozenset() if isinstance(signers, settings.ServiceSettings) else frozenset(signers.bins),
+        treasury=signers.treasury,
+    )
+    return ServiceTrust(RevocationMode(signers.revocation) if signers.revocation else None, rules)
 
 
 def watch(loaded: settings.LoadedSettings, keys: KeyRing, trust: TrustPolicy) -> Rotation:
@@ -336,7 +385,9 @@ def _sign_and_verify(gateway: Gateway, at: dt.datetime) -> None:
 
 
 def _own_certificate(gateway: Gateway, at: dt.datetime) -> None:
-    validate(gateway.key.certificate, gateway.trust.store, at=at, revocation=gateway.trust.revocation)
+    certificate, trust = gateway.key.certificate, gateway.trust
+    evidence = trust.evidence_for(certificate, trust.store.material, at)
+    validate(certificate, trust.store, at=at, revocation=trust.revocation, evidence=evidence)
 
 
 def echo_check(gateway: Gateway) -> Check:
@@ -427,6 +478,15 @@ class AlarmClock:
             coalesce=True,
             misfire_grace_time=None,
         )
+        if gateway.trust.refresh is not None:
+            self._scheduler.add_job(
+                self._renew_evidence,
+                "interval",
+                seconds=_EVIDENCE_INTERVAL_S,
+                max_instances=1,
+                coalesce=True,
+                misfire_grace_time=None,
+            )
         self._scheduler.add_job(
             self._gateway.rotation.look,
             "interval",
@@ -456,6 +516,14 @@ class AlarmClock:
             _LOG.warning("polling", action="cut_off")
             self._gateway.transport.close()
         self._scheduler.shutdown(wait=True)
+
+    def _renew_evidence(self) -> None:
+        trust = self._gateway.trust
+        if trust.refresh is not None:
+            report = trust.refresh(trust.store.material, now=now())
+            if report.failures:
+                # what could not be renewed ends and is unknown then; `gateway pki check` names it
+                _LOG.warning("trust", action="evidence_not_renewed", count=len(report.failures))
 
     def _round(self) -> None:
         gateway = self._gateway

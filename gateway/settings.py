@@ -102,6 +102,15 @@ class TrustSettings(_Section):
 
     folder: Path
     revocation: Literal["require", "prefer", "off"]
+    #: ask OCSP responders, and fetch CRLs, beside what lies in the folder; nothing is fetched unless it is switched on
+    ocsp: bool = False
+    fetch_crl: bool = False
+    #: asked instead of the addresses in certificates
+    ocsp_url: str = Field(default="", pattern=r"^(https?://.*)?$")
+    crl_urls: tuple[str, ...] = ()
+    fetch_deadline_s: float = Field(default=10.0, gt=0, le=60)
+    #: how long an OCSP answer without an end of its own is believed
+    max_ocsp_age_s: int = Field(default=3_600, ge=1)
 
 
 class ShepSettings(_Section):
@@ -139,11 +148,23 @@ class SystemsSettings(_Section):
     paths: tuple[Path, ...] = ()
 
 
-class ServiceSettings(_Section):
-    """Who may ask one of our services. Empty means: whoever signs with a trusted certificate."""
+class SignerSettings(_Section):
+    """Whose certificates may sign here, and what an unknown revocation does here; empty: as everywhere else."""
+
+    revocation: Literal["", "require", "prefer", "off"] = ""
+    bins: tuple[str, ...] = ()
+    #: names of national roles, as `gateway keys inspect` shows them
+    roles: tuple[str, ...] = ()
+    #: OIDs of certificate policies
+    policies: tuple[str, ...] = ()
+    #: a treasury-client certificate may sign here
+    treasury: bool = False
+
+
+class ServiceSettings(SignerSettings):
+    """Who may ask one of our services."""
 
     senders: tuple[str, ...] = ()
-    bins: tuple[str, ...] = ()
 
 
 class PollingSettings(_Section):
@@ -175,6 +196,7 @@ class Settings(_Section):
     bounds: BoundsSettings = BoundsSettings()
     systems: SystemsSettings = SystemsSettings()
     services: Mapping[str, ServiceSettings] = Field(default_factory=dict)
+    registers: Mapping[str, SignerSettings] = Field(default_factory=dict)
     polling: PollingSettings = PollingSettings()
     rotation: RotationSettings = RotationSettings()
     log: LogSettings = LogSettings()
@@ -358,6 +380,14 @@ def _refuse_mixes(settings: Settings, file: Path) -> None:
             file=str(file),
             key="trust.revocation",
         )
+    for section, named in (("services", settings.services), ("registers", settings.registers)):
+        for name, signers in named.items():
+            if signers.revocation == "off":
+                raise ConfigurationError(
+                    "environment = 'live' always looks at revocation; 'prefer' accepts unknown here, by name",
+                    file=str(file),
+                    key=f"{section}.{name}.revocation",
+                )
     if _is_loopback(settings.shep.sync_url):
         raise ConfigurationError(
             "environment = 'live' does not ask a gateway on this machine: that is a sandbox",

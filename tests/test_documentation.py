@@ -40,7 +40,7 @@ def keys(model: type[BaseModel], prefix: str = "") -> list[str]:
         inner = field.annotation
         if isinstance(inner, type) and issubclass(inner, BaseModel):
             found += keys(inner, f"{prefix}{name}.")
-        elif name != "services":
+        elif name not in ("services", "registers"):
             found.append(f"{prefix}{name}")
     return found
 
@@ -49,7 +49,11 @@ def test_every_key_of_the_configuration_is_explained() -> None:
     text = (ROOT / "docs" / "reference" / "configuration.md").read_text(encoding="utf-8")
     missing = [key for key in keys(settings.Settings) if f"`{key}`" not in text]
     assert missing == []
-    known = {*keys(settings.Settings), *(f"services.NAME.{name}" for name in settings.ServiceSettings.model_fields)}
+    known = {
+        *keys(settings.Settings),
+        *(f"services.NAME.{name}" for name in settings.ServiceSettings.model_fields),
+        *(f"registers.SLUG.{name}" for name in settings.SignerSettings.model_fields),
+    }
     explained = set(re.findall(r"`([a-z]+(?:\.[A-Za-z_]+)+)`", text)) - {"gateway.sqlite", "system.toml"}
     assert explained <= known, explained - known
 

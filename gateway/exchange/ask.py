@@ -57,7 +57,7 @@ from gateway.signing.key_info import KeyInfoForm
 from gateway.signing.keys import SigningKey
 from gateway.signing.wss import sign_body
 from gateway.systems import RequestPayloadSignature, SystemDefinition, find_system
-from gateway.trust.verdict import RevocationStatus
+from gateway.trust.verdict import RevocationState, RevocationStatus
 from gateway.xml import DEFAULT_BOUNDS, XmlBounds, parse
 
 _LOG: Final = structlog.get_logger()
@@ -309,7 +309,12 @@ class Asker:
             )
         try:
             message = verify_message(
-                reply.body, trust=self._trust, bounds=policy.bounds, at=received_at, evidence=evidence
+                reply.body,
+                trust=self._trust,
+                bounds=policy.bounds,
+                at=received_at,
+                evidence=evidence,
+                service=question.definition.slug,
             )
         except SignatureRefused as error:
             if error.code == "unsigned":
@@ -391,6 +396,7 @@ class Asker:
                 verdict=error.code,
                 signer=evidence.signer,
                 revocation=evidence.revocation,
+                deciding=evidence.deciding,
                 note=f"{entry.note}; refused at {step_of(error)}",
             )
             outbox.settle(
@@ -408,6 +414,13 @@ class Asker:
         self, question: _Question, entry: JournalEntry, entry_id: int, understood: _Understood, evidence: Evidence
     ) -> AskResult:
         answer, message, query = understood.answer, understood.message, question.query
+        if message.revocation.status is RevocationState.UNKNOWN:
+            _LOG.warning(
+                "trust",
+                action="unknown_revocation_accepted",
+                system=question.definition.slug,
+                message_id=query.message_id,
+            )
         finished_at = self._clock()
         with _writing(self._engine) as connection:
             append_verdict(
@@ -419,6 +432,7 @@ class Asker:
                 verdict=Verdict.ACCEPTED,
                 signer=evidence.signer,
                 revocation=evidence.revocation,
+                deciding=evidence.deciding,
                 note=entry.note,
             )
             record_answer(

@@ -61,7 +61,7 @@ def read_payload(
         )
         if verified is not None:
             for signature in verified.signatures:
-                _check_signer(signature.certificate, trust, at, ours)
+                _check_signer(signature.certificate, trust, definition.slug, at, ours)
             if not verified.is_data:
                 return named(verified.element, root_name)
             data = verified.element
@@ -70,11 +70,19 @@ def read_payload(
     return decode(data, codec, root_name=root_name, bounds=bounds)
 
 
-def _check_signer(certificate: Certificate, trust: TrustPolicy, at: dt.datetime, ours: Certificate) -> None:
+def _check_signer(
+    certificate: Certificate, trust: TrustPolicy, system: str, at: dt.datetime, ours: Certificate
+) -> None:
     if certificate.spki_der == ours.spki_der:
         raise TrustRefused("own_signature", "the payload of the answer is signed with our own key", step=business.STEP)
     try:
-        validate(certificate, trust.store, at=at, revocation=trust.revocation)
+        validate(
+            certificate,
+            trust.store,
+            at=at,
+            revocation=trust.mode_for(system),
+            evidence=trust.evidence_for(certificate, trust.store.material, at),
+        )
     except TrustRefused as error:
         raise TrustRefused(
             error.code, f"business signature of the payload: {error.message}", step=business.STEP

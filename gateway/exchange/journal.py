@@ -9,18 +9,19 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, RowMapping, Select, String, func, insert, select
+from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.database import reading
 from gateway.errors import StoreError
-from gateway.exchange.tables import JOURNAL
+from gateway.exchange.tables import EVIDENCE, JOURNAL, JOURNAL_EVIDENCE
 from gateway.signing.certificate import Certificate
-from gateway.trust.verdict import RevocationStatus
+from gateway.trust.verdict import DecidingEvidence, RevocationStatus
 
 DEFAULT_LIMIT: Final = 100
 
@@ -101,6 +102,8 @@ class JournalEntry:
     signer: Signer = NOBODY
     verdict: str = Verdict.NONE
     revocation: Revocation = NOT_LOOKED_AT
+    #: what revocation was judged by; OCSP answers among it are kept, lists are named by `revocation`
+    deciding: tuple[DecidingEvidence, ...] = ()
     note: str = ""
 
 
@@ -162,7 +165,7 @@ def append(connection: Connection, entry: JournalEntry) -> int:
     """Write one row in the caller's transaction; its id. What is longer than its column is cut, a body never."""
     kept = entry.body is not None
     body = entry.body or b""
-    return _inserted(
+    row_id = _inserted(
         connection,
         {
             "at": entry.at,
@@ -188,6 +191,21 @@ def append(connection: Connection, entry: JournalEntry) -> int:
             "note": entry.note,
         },
     )
+    answers = {used.sha256: used for used in entry.deciding if used.content}
+    if answers:
+        _keep_answers(connection, row_id, answers)
+    return row_id
+
+
+def _keep_answers(connection: Connection, row_id: int, answers: Mapping[str, DecidingEvidence]) -> None:
+    # one answer speaks for every message of its signer until it ends: it is stored once
+    insert_once = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    rows = [
+        {"sha256": sha256, "kind": used.kind, "source": used.source[:500], "as_of": used.as_of, "content": used.content}
+        for sha256, used in sorted(answers.items())
+    ]
+    connection.execute(insert_once(EVIDENCE).on_conflict_do_nothing(), rows)
+    connection.execute(insert(JOURNAL_EVIDENCE), [{"journal_id": row_id, "sha256": sha256} for sha256 in answers])
 
 
 def append_verdict(
@@ -200,6 +218,7 @@ def append_verdict(
     verdict: str,
     signer: Signer = NOBODY,
     revocation: Revocation = NOT_LOOKED_AT,
+    deciding: tuple[DecidingEvidence, ...] = (),
     note: str = "",
 ) -> int:
     """Write what came of the message `about`, stored before as row `about_id`. One verdict for one message."""
@@ -216,6 +235,7 @@ def append_verdict(
             signer=signer,
             verdict=verdict,
             revocation=revocation,
+            deciding=deciding,
             note=note,
         ),
     )
@@ -287,6 +307,21 @@ class Journal:
         if row is None:
             return None
         return _record(row, _exact(row))
+
+    def evidence_of(self, entry_id: int) -> tuple[DecidingEvidence, ...]:
+        """The OCSP answers that decided about the signer of one message, with their exact bytes."""
+        rows_of = select(JOURNAL.c.id).where((JOURNAL.c.id == entry_id) | (JOURNAL.c.about_id == entry_id))
+        query = (
+            select(EVIDENCE)
+            .join(JOURNAL_EVIDENCE, JOURNAL_EVIDENCE.c.sha256 == EVIDENCE.c.sha256)
+            .where(JOURNAL_EVIDENCE.c.journal_id.in_(rows_of))
+            .order_by(EVIDENCE.c.sha256)
+        )
+        with reading(self._engine) as connection:
+            rows = connection.execute(query).mappings().all()
+        return tuple(
+            DecidingEvidence(row["kind"], row["sha256"], row["as_of"], row["source"], row["content"]) for row in rows
+        )
 
 
 _VERDICT: Final = JOURNAL.alias("verdict_row")

@@ -29,7 +29,7 @@ from gateway.errors import (
     TrustRefused,
 )
 from gateway.exchange.journal import NOBODY, EntryKind, JournalEntry, MessageDirection, Signer, Verdict, append
-from gateway.exchange.verification import Evidence, TrustPolicy, check_own_signature, verify_message
+from gateway.exchange.verification import Evidence, TrustPolicy, check_for_service, check_own_signature, verify_message
 from gateway.model import Iin
 from gateway.shep import envelope, sync_channel
 from gateway.shep.faults import FaultCode
@@ -39,6 +39,7 @@ from gateway.signing.certificate import Certificate
 from gateway.signing.key_info import KeyInfoForm
 from gateway.signing.keys import SigningKey
 from gateway.signing.wss import sign_body
+from gateway.trust.verdict import RevocationState
 from gateway.xml import DEFAULT_BOUNDS, XmlBounds
 
 _LOG: Final = structlog.get_logger()
@@ -153,6 +154,7 @@ class Server:
             # 12 only what was signed is read
             request = sync_channel.read_request(message.body)
             handling.info = request.info
+            check_for_service(message, self._trust, request.info.service_id)
             answer = self._decide(request, message.certificate, received_at)
             # 5, 6, 7 of the answer
             response_id = self._new_message_id()
@@ -173,6 +175,13 @@ class Server:
             self._journal(handling, data, len(data), Verdict.ACCEPTED, outgoing, EntryKind.REPLY, response_id)
         except Exception as error:  # the process lives on, whatever a request does to it
             return self._refuse(_refusal(error), handling, data, len(data))
+        if handling.evidence.revocation.status == RevocationState.UNKNOWN:
+            _LOG.warning(
+                "trust",
+                action="unknown_revocation_accepted",
+                service_id=request.info.service_id,
+                message_id=_shown(request.info.message_id),
+            )
         _LOG.info("exchange", action="served", message_id=_shown(request.info.message_id), code=answer.status.code)
         return ServedReply(200, outgoing.data, request.info.message_id)
 
@@ -261,6 +270,7 @@ class Server:
             signer=handling.evidence.signer,
             verdict=verdict,
             revocation=handling.evidence.revocation,
+            deciding=handling.evidence.deciding,
             note=note,
         )
         outgoing = JournalEntry(

@@ -58,6 +58,29 @@ JOURNAL = Table(
     Index("ix_journal_system_id", "system", "id"),
 )
 
+#: OCSP answers that decided about a signer, each kept once however many messages it speaks for; append-only
+EVIDENCE = Table(
+    "evidence",
+    metadata,
+    #: lower-case hexadecimal of the exact bytes
+    Column("sha256", String(64), primary_key=True),
+    #: gateway.trust.verdict.DecidingEvidence.kind
+    Column("kind", String(16), nullable=False),
+    #: where it was fetched
+    Column("source", String(500), nullable=False),
+    #: its thisUpdate
+    Column("as_of", UtcDateTime(), nullable=False),
+    Column("content", LargeBinary(), nullable=False),
+)
+
+JOURNAL_EVIDENCE = Table(
+    "journal_evidence",
+    metadata,
+    #: the row that carries the verdict
+    Column("journal_id", _ROW_ID, ForeignKey("journal.id"), primary_key=True),
+    Column("sha256", String(64), ForeignKey("evidence.sha256"), primary_key=True),
+)
+
 EXCHANGE = Table(
     "exchange",
     metadata,

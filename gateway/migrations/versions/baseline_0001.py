@@ -72,6 +72,24 @@ def upgrade() -> None:
     op.create_index("ix_journal_system_id", "journal", ["system", "id"])
 
     op.create_table(
+        "evidence",
+        sa.Column("sha256", sa.String(64), nullable=False),
+        sa.Column("kind", sa.String(16), nullable=False),
+        sa.Column("source", sa.String(500), nullable=False),
+        sa.Column("as_of", _MOMENT, nullable=False),
+        sa.Column("content", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("sha256", name="pk_evidence"),
+    )
+    op.create_table(
+        "journal_evidence",
+        sa.Column("journal_id", _ROW_ID, nullable=False),
+        sa.Column("sha256", sa.String(64), nullable=False),
+        sa.PrimaryKeyConstraint("journal_id", "sha256", name="pk_journal_evidence"),
+        sa.ForeignKeyConstraint(["journal_id"], ["journal.id"], name="fk_journal_evidence_journal_id"),
+        sa.ForeignKeyConstraint(["sha256"], ["evidence.sha256"], name="fk_journal_evidence_sha256"),
+    )
+
+    op.create_table(
         "exchange",
         sa.Column("message_id", sa.String(64), nullable=False),
         sa.Column("system", sa.String(64), nullable=False),
