@@ -32,6 +32,7 @@ from gateway.exchange.ask import Asker, AskPolicy
 from gateway.exchange.echo import echo
 from gateway.exchange.polling import poll_once
 from gateway.exchange.serve import Server, ServicePolicy
+from gateway.exchange.stamping import Stamper, stamp_once
 from gateway.exchange.transport import HttpxTransport
 from gateway.exchange.verification import ServiceTrust, TrustPolicy, check_own_signature
 from gateway.fund import consumer
@@ -52,6 +53,7 @@ from gateway.trust.evidence import RevocationEvidence
 from gateway.trust.fetching import FetchingRules, HttpxFetcher, RevocationFetching
 from gateway.trust.signer_policy import SignerRules
 from gateway.trust.store import TrustMaterial, TrustStore
+from gateway.trust.timestamp import Imprint, TimeStamp, TimestampRules, request_timestamp, verify_token
 from gateway.trust.validate import validate
 from gateway.trust.verdict import RevocationMode, RevocationRules
 from gateway.xml import DEFAULT_BOUNDS, XmlBounds
@@ -88,6 +90,7 @@ class Gateway:
     rotation: Rotation
     trust: TrustPolicy
     policy: AskPolicy
+    stamper: Stamper | None
     transport: HttpxTransport
     asker: Asker
     server: Server
@@ -161,9 +164,8 @@ def assemble(loaded: settings.LoadedSettings, *, key: SigningKey | None = None) 
         key_info=key_info,
         bounds=server_bounds,
     )
-    return Gateway(
-        loaded, engine, law, systems, keys, watch(loaded, keys, trust), trust, policy, transport, asker, server
-    )
+    rotation, stamper = watch(loaded, keys, trust), load_stamper(loaded, trust)
+    return Gateway(loaded, engine, law, systems, keys, rotation, trust, policy, stamper, transport, asker, server)
 
 
 def open_store(loaded: settings.LoadedSettings) -> Engine:
@@ -238,6 +240,33 @@ def load_trust(loaded: settings.LoadedSettings) -> TrustPolicy:
         return fetching.evidence_for(certificate, material, now=at)
 
     return TrustPolicy(store, RevocationMode(section.revocation), named, evidence_for, fetching.refresh)
+
+
+def load_stamper(loaded: settings.LoadedSettings, trust: TrustPolicy) -> Stamper | None:
+    """What has the journal stamped; None where no time stamping authority is configured."""
+    section = loaded.settings.trust
+    if not section.tsp_url:
+        return None
+    fetcher = HttpxFetcher()
+    # who the stamper is stands in the token only: it is read first, then judged by the operator's word with evidence
+    reading_rules = TimestampRules(RevocationMode.PREFER, section.tsp_policies)
+    rules = TimestampRules(RevocationMode(section.revocation), section.tsp_policies)
+
+    def stamp(statement: bytes) -> TimeStamp:
+        imprint, material, at = Imprint.of(statement), trust.store.material, now()
+        came = request_timestamp(
+            imprint,
+            fetcher=fetcher,
+            url=section.tsp_url,
+            material=material,
+            rules=reading_rules,
+            at=at,
+            deadline_s=section.fetch_deadline_s,
+        )
+        evidence = trust.evidence_for(came.certificate, material, at)
+        return verify_token(came.token, imprint=imprint, material=material, rules=rules, at=at, evidence=evidence)
+
+    return stamp
 
 
 def load_fetching(loaded: settings.LoadedSettings) -> RevocationFetching | None:
@@ -404,6 +433,16 @@ def echo_check(gateway: Gateway) -> Check:
     return Check("gateway", result.code, result.message)
 
 
+def stamp_check(gateway: Gateway) -> Check | None:
+    """Has one statement stamped for real; None where no time stamping authority is configured."""
+    stamper = gateway.stamper
+    return None if stamper is None else _check("stamp", lambda: _stamp(stamper), "a time stamp was made and verified")
+
+
+def _stamp(stamper: Stamper) -> None:
+    stamper(b"gateway doctor")
+
+
 # ---------------------------------------------------------------- HTTP
 
 
@@ -478,6 +517,15 @@ class AlarmClock:
             coalesce=True,
             misfire_grace_time=None,
         )
+        if gateway.stamper is not None:
+            self._scheduler.add_job(
+                self._stamp_journal,
+                "interval",
+                seconds=gateway.loaded.settings.trust.tsp_interval_s,
+                max_instances=1,
+                coalesce=True,
+                misfire_grace_time=None,
+            )
         if gateway.trust.refresh is not None:
             self._scheduler.add_job(
                 self._renew_evidence,
@@ -516,6 +564,15 @@ class AlarmClock:
             _LOG.warning("polling", action="cut_off")
             self._gateway.transport.close()
         self._scheduler.shutdown(wait=True)
+
+    def _stamp_journal(self) -> None:
+        stamper = self._gateway.stamper
+        if stamper is not None:
+            try:
+                stamp_once(self._gateway.engine, stamper, at=now())
+            except GatewayError as error:
+                # the rows wait for the next time; `gateway doctor` tells what is wrong
+                _LOG.error("journal", action="not_stamped", code=error.code)
 
     def _renew_evidence(self) -> None:
         trust = self._gateway.trust

@@ -6,6 +6,8 @@ Rooms define their tables on `metadata`; the schema itself is made by gateway/mi
 from __future__ import annotations
 
 import datetime as dt
+import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -105,14 +107,29 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
     # The driver's own notion of a transaction begins too late (at the first write); ours begins in _begin_sqlite.
     connection.isolation_level = None
     cursor = connection.cursor()
+    _use_wal(cursor)
     for pragma in (
-        "journal_mode=WAL",
         "synchronous=FULL",
         "foreign_keys=ON",
         f"busy_timeout={_BUSY_TIMEOUT_MS}",
     ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+def _use_wal(cursor: Any) -> None:
+    # SQLite does not wait here as it does elsewhere: two programs that open a new file at once both want it alone,
+    # and the second is told "database is locked" whatever its busy timeout is
+    deadline_s = time.monotonic() + _BUSY_TIMEOUT_MS / 1000
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline_s:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def _begin_sqlite(connection: Connection) -> None:

@@ -109,6 +109,11 @@ class TrustSettings(_Section):
     ocsp_url: str = Field(default="", pattern=r"^(https?://.*)?$")
     crl_urls: tuple[str, ...] = ()
     fetch_deadline_s: float = Field(default=10.0, gt=0, le=60)
+    #: RFC 3161: what the journal archives is stamped there; empty: nothing is stamped
+    tsp_url: str = Field(default="", pattern=r"^(https?://.*)?$")
+    tsp_interval_s: float = Field(default=300.0, ge=1)
+    #: OIDs of stamping policies that are accepted; empty: every one
+    tsp_policies: tuple[str, ...] = ()
     #: how long an OCSP answer without an end of its own is believed
     max_ocsp_age_s: int = Field(default=3_600, ge=1)
 

@@ -13,6 +13,7 @@ from gateway import daemon, database, settings
 from gateway.errors import ConfigurationError
 from gateway.exchange.journal import Journal
 from gateway.exchange.outbox import State
+from gateway.exchange.stamping import SETTLED, runs, stamp_once
 from gateway.sandbox.misbehaviour import Misbehaviour, Order
 from gateway.sandbox.server import RunningSandbox, make_simulator, running_sandbox
 from gateway.trust import throwaway_pki
@@ -93,3 +94,21 @@ def test_a_role_that_does_not_exist_and_an_address_that_is_none_are_named(loaded
     nowhere = settings.load(loaded.file, {"GATEWAY_TRUST__OCSP": "true", "GATEWAY_TRUST__CRL_URLS": '["ftp://x"]'})
     with pytest.raises(ConfigurationError, match="ftp"):
         daemon.load_trust(nowhere)
+
+
+def test_the_journal_is_stamped_by_the_daemons_own_stamper_and_doctor_tries_it(loaded, sandbox) -> None:
+    running, _ = sandbox
+    stamping = settings.load(
+        loaded.file, {"GATEWAY_TRUST__OCSP": "true", "GATEWAY_TRUST__TSP_URL": f"{running.url}/tsp"}
+    )
+    with daemon.assemble(stamping) as gateway:
+        check = daemon.stamp_check(gateway)
+        assert check is not None
+        assert check.ok, check.message
+        assert gateway.stamper is not None
+        gateway.asker.ask("cbdi", running.population.person(4))
+        run = stamp_once(gateway.engine, gateway.stamper, at=daemon.now() + SETTLED)
+        assert run is not None
+        assert runs(gateway.engine) == (run,)
+    with daemon.assemble(loaded) as gateway:
+        assert daemon.stamp_check(gateway) is None

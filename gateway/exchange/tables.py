@@ -81,6 +81,19 @@ JOURNAL_EVIDENCE = Table(
     Column("sha256", String(64), ForeignKey("evidence.sha256"), primary_key=True),
 )
 
+#: RFC 3161 tokens over runs of journal rows: gateway.exchange.stamping; append-only
+TIME_STAMP = Table(
+    "time_stamp",
+    metadata,
+    Column("first_id", _ROW_ID, primary_key=True, autoincrement=False),
+    Column("last_id", _ROW_ID, nullable=False),
+    #: the moment that the token states
+    Column("gen_time", UtcDateTime(), nullable=False),
+    #: OID of the stamping policy
+    Column("policy", String(200), nullable=False),
+    Column("token", LargeBinary(), nullable=False),
+)
+
 EXCHANGE = Table(
     "exchange",
     metadata,

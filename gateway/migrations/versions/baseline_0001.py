@@ -90,6 +90,16 @@ def upgrade() -> None:
     )
 
     op.create_table(
+        "time_stamp",
+        sa.Column("first_id", _ROW_ID, autoincrement=False, nullable=False),
+        sa.Column("last_id", _ROW_ID, nullable=False),
+        sa.Column("gen_time", _MOMENT, nullable=False),
+        sa.Column("policy", sa.String(200), nullable=False),
+        sa.Column("token", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("first_id", name="pk_time_stamp"),
+    )
+
+    op.create_table(
         "exchange",
         sa.Column("message_id", sa.String(64), nullable=False),
         sa.Column("system", sa.String(64), nullable=False),
