@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
@@ -13,6 +14,8 @@ from gateway import daemon
 from gateway.cli import output
 from gateway.cli.app import ConfigOption, JsonOption, app, load_settings
 from gateway.daemon import Check
+from gateway.trust.lifetimes import WARNINGS, Finding, Part, survey
+from gateway.trust.verdict import RevocationMode
 
 #: check → language → (when it works, what to look at when it does not)
 TEXTS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = MappingProxyType(
@@ -55,16 +58,44 @@ TEXTS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = MappingProxyType(
                 "look at shep.sync_url, the network, and that the gateway knows our certificate",
             ),
         },
+        "stamp": {
+            "kk": ("уақыт белгісі алынды және тексерілді", "trust.tsp_url мекенжайын және желіні тексеріңіз"),
+            "ru": ("метка времени получена и проверена", "проверьте trust.tsp_url и сеть"),
+            "en": ("a time stamp was made and verified", "look at trust.tsp_url and the network"),
+        },
+        "lifetimes": {
+            "kk": (
+                "30 күн ішінде ешбір куәліктің мерзімі аяқталмайды",
+                "аталғандарын алдын ала жаңартыңыз; толығырақ: `gateway pki check`",
+            ),
+            "ru": (
+                "в ближайшие 30 дней ни один сертификат не закончится",
+                "замените названное заранее; подробнее: `gateway pki check`",
+            ),
+            "en": (
+                "no certificate ends within 30 days",
+                "replace what is named here in time; `gateway pki check` tells more",
+            ),
+        },
     }
 )
 
 
 @app.command("doctor", epilog="Example: gateway doctor -c config/gateway.toml")
 def doctor(config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """A real sign and verify, our certificate's path and revocation, the database, and an echo call."""
+    """A real sign and verify, our certificate's path and revocation, the database, an echo call, a time stamp, and lifetimes."""
     loaded = load_settings(config)
     with output.working("trying everything for real"), daemon.assemble(loaded) as gateway:
-        checks = (*daemon.readiness(gateway, daemon.now()), daemon.echo_check(gateway))
+        at = daemon.now()
+        findings = survey(gateway.keys.certificates, gateway.trust.store.material, at=at, mode=gateway.trust.revocation)
+        looks_at_lists = gateway.trust.revocation is not RevocationMode.OFF
+        stamped = daemon.stamp_check(gateway)
+        checks = (
+            *daemon.readiness(gateway, at),
+            daemon.echo_check(gateway),
+            *(() if stamped is None else (stamped,)),
+            lifetimes([one for one in findings if looks_at_lists or one.part is not Part.CRL], at),
+        )
     if as_json:
         output.print_json(
             {
@@ -80,6 +111,38 @@ def doctor(config: ConfigOption = None, as_json: JsonOption = False) -> None:
             _show(check)
     if not all(check.ok for check in checks):
         sys.exit(output.NO)
+
+
+def lifetimes(findings: Sequence[Finding], at: dt.datetime) -> Check:
+    """Whether anything configured has ended or ends within 30 days. Pure; `code` is that of the first to end.
+
+    A certificate is judged by its dates alone: that it is revoked or that nobody knows does not make it live longer.
+    """
+    by_end = sorted(findings, key=lambda finding: finding.not_after)
+    ending = [finding for finding in by_end if _end_code(finding, at) != "ok"]
+    if ending:
+        return Check("lifetimes", _end_code(ending[0], at), "; ".join(_left(finding, at) for finding in ending))
+    certificates = [finding for finding in by_end if finding.part is not Part.CRL]
+    first = f"; the first: {_left(certificates[0], at)}" if certificates else ""
+    return Check("lifetimes", "ok", f"{len(certificates)} certificates, none ends within {max(WARNINGS)} days{first}")
+
+
+def _end_code(finding: Finding, at: dt.datetime) -> str:
+    """One of "ok", "ends_in_30_days" (14, 7) and "expired"."""
+    if finding.part is Part.CRL:
+        return finding.code  # a list that is renewed all the time is not warned of, and the survey knows which
+    if at > finding.not_after:
+        return "expired"
+    left = finding.not_after - at
+    return next((f"ends_in_{days}_days" for days in WARNINGS if left <= dt.timedelta(days=days)), "ok")
+
+
+def _left(finding: Finding, at: dt.datetime) -> str:
+    named, code = f"{finding.part} {finding.label}", _end_code(finding, at)
+    if code == "expired":
+        return f"{named} ended on {finding.not_after:%Y-%m-%d}"
+    warned = next((f" (warned of at {days})" for days in WARNINGS if code == f"ends_in_{days}_days"), "")
+    return f"{named}: {finding.days_left(at)} days left{warned}"
 
 
 def _advice(check: Check) -> dict[str, str]:

@@ -15,6 +15,7 @@ from gateway.cli import output
 from gateway.cli.app import ConfigOption, JsonOption, app, load_settings
 from gateway.cli.files import read_bytes, write_bytes
 from gateway.cli.parsing import moment
+from gateway.cli.verdicts import sentence_for
 from gateway.shep import envelope
 from gateway.signing import enveloped, keys, national, wss
 from gateway.signing.gost.backend import choose_backend
@@ -87,7 +88,9 @@ def verify(
     at: Annotated[
         str | None, typer.Option(help="Moment of validation, ISO 8601 with zone; by default now.", show_default=False)
     ] = None,
-    explain: Annotated[bool, typer.Option("--explain", help="Every step with what it compared.")] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Every step with what it compared; the verdict in Kazakh and Russian.")
+    ] = False,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -102,6 +105,8 @@ def verify(
         verdicts.append(report.valid)
         if as_json:
             document = report.as_dict(explain=explain)
+            if explain:
+                document["verdict"] = sentence_for(report.code, report.step).as_dict()
             output.print_json({"file": str(file), **document} if len(files) > 1 else document)
         else:
             _show(file, report, explain=explain)
@@ -116,6 +121,9 @@ def _show(file: Path, report: verification.VerificationReport, *, explain: bool)
         report.valid
     ]
     output.console.print(f"{escape(str(file))}: {word} ({report.code}) {escape(report.message)}")
+    if explain:
+        for language, sentence in sentence_for(report.code, report.step).as_dict().items():
+            output.console.print(f"  {language} {escape(sentence)}")
     document = report.as_dict(explain=True)
     if report.signer is not None:
         output.console.print(f"  signed: {document['signed']} · {document['algorithm']}")

@@ -287,7 +287,8 @@ def test_doctor_is_well_and_says_so_in_three_languages(world: World) -> None:
     assert "national signatures by" in signature["message"]
     document = json.loads(done.stdout)
     assert (done.code, document["well"]) == (YES, True), done.stdout
-    assert [check["name"] for check in document["checks"]] == ["signature", "certificate", "database", "gateway"]
+    names = ["signature", "certificate", "database", "gateway", "lifetimes"]
+    assert [check["name"] for check in document["checks"]] == names
     assert all(set(check["advice"]) == {"kk", "ru", "en"} for check in document["checks"])
 
 
