@@ -83,7 +83,7 @@ TEXTS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = MappingProxyType(
 
 @app.command("doctor", epilog="Example: gateway doctor -c config/gateway.toml")
 def doctor(config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """A real sign and verify, our certificate's path and revocation, the database, an echo call, a time stamp, and lifetimes."""
+    """Signs, verifies, looks at revocation, the database, an echo call, a time stamp and lifetimes, all for real."""
     loaded = load_settings(config)
     with output.working("trying everything for real"), daemon.assemble(loaded) as gateway:
         at = daemon.now()
