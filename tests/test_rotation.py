@@ -341,16 +341,18 @@ def test_no_request_fails_while_key_certificate_and_anchors_are_exchanged(
     )
     old, new = (load(pki, "gateway").certificate for pki in (first, second))
     clients = {"old": load(first, "client"), "new": load(second, "client")}
-    asking = ["old"]
+    asking: list[tuple[str, ...]] = [("old",)]
     known = Both(old, new)
     answered: queue.Queue[Certificate | str] = queue.Queue()
     done = threading.Event()
+    counts, progress = [0, 0, 0], threading.Condition()
 
     def ask_without_end(worker: int) -> None:
         number = 0
         while not done.is_set():
             number += 1
-            name = asking[number % len(asking)]
+            names = asking[0]
+            name = names[number % len(names)]
             payload = etree.Element("{urn:test}question")
             info = request_info(service_id=SERVICE, message_id=f"{worker}-{number}")
             body = sync_channel.build_request(info, payload, PayloadCodec.ELEMENT)
@@ -360,23 +362,34 @@ def test_no_request_fails_while_key_certificate_and_anchors_are_exchanged(
             content = sync_channel.read_reply(verified.body)
             good = reply.status == 200 and isinstance(content, SyncResponse)
             answered.put(verified.certificate if good else f"{reply.status} {content}")
+            with progress:
+                counts[worker] = number
+                progress.notify_all()
 
     def some_answers() -> set[Certificate | str]:
         """The next dozen: in the middle of whatever is being done."""
         return {answered.get(timeout=PATIENCE_S) for _ in range(12)}
 
+    def nothing_of_before_is_in_hand() -> None:
+        """Every worker has begun and ended a request since now; what was answered until then is looked at, too."""
+        with progress:
+            wanted = [count + 2 for count in counts]
+            assert progress.wait_for(lambda: all(c >= w for c, w in zip(counts, wanted, strict=True)), PATIENCE_S)
+        seen.append({answered.get() for _ in range(answered.qsize())})
+
+    seen: list[set[Certificate | str]] = []
     workers = [threading.Thread(target=ask_without_end, args=(number,)) for number in range(3)]
     for worker in workers:
         worker.start()
     try:
-        seen = [some_answers()]
+        seen.append(some_answers())
         # 1 the new hierarchy comes to the old one, file by file
         for file in second.anchors.iterdir():
             shutil.copy(file, folder / f"new-{file.name}")
             rotation.look()
         rotation.look()
-        asking[:] = ["old", "new"]
-        seen.append(some_answers())
+        asking[0] = ("old", "new")
+        nothing_of_before_is_in_hand()
         # 2 our key is exchanged, first one file, then the other; between them nothing fits together
         shutil.copy(second.key("gateway"), stem.with_suffix(".key"))
         rotation.look()
@@ -385,13 +398,11 @@ def test_no_request_fails_while_key_certificate_and_anchors_are_exchanged(
         shutil.copy(second.certificate("gateway"), stem.with_suffix(".pem"))
         rotation.look()
         rotation.look()
-        answered_before = answered.qsize()
-        seen.extend({answered.get()} for _ in range(answered_before))
-        some_answers()  # what was in hand may still carry the old signature
+        nothing_of_before_is_in_hand()
         seen.append(some_answers())
         # 3 nobody uses the old hierarchy any more, and it goes
-        asking[:] = ["new"]
-        some_answers()
+        asking[0] = ("new",)
+        nothing_of_before_is_in_hand()
         remove_hierarchy(folder, "old")
         rotation.look()
         rotation.look()
