@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -18,7 +18,22 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import Connection, DateTime, Dialect, Engine, MetaData, create_engine, event, make_url, text
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    DateTime,
+    Dialect,
+    Engine,
+    MetaData,
+    any_,
+    create_engine,
+    event,
+    literal,
+    make_url,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -35,6 +50,9 @@ metadata: Final = MetaData(
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",
     }
 )
+
+#: key of `Table.info`: migrations put rows into it, which mean nothing while every other table is empty
+SEEDED: Final = "seeded"
 
 _MIGRATIONS: Final = Path(__file__).resolve().parent / "migrations"
 #: pg_advisory_xact_lock: only one program of the fleet migrates at a time; the others wait and find nothing to do
@@ -84,6 +102,11 @@ def engine_for(url: str, *, password: str | None = None) -> Engine:
     )
 
 
+def is_sqlite(url: str) -> bool:
+    """Whether a URL names the store that is for one process only. Raises ConfigurationError (key database.url)."""
+    return _parsed(url, None).get_backend_name() == "sqlite"
+
+
 def _parsed(url: str, password: str | None) -> URL:
     wanted = "write sqlite:///path/to/file.sqlite or postgresql://user@host/name"
     try:
@@ -107,6 +130,9 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
     # The driver's own notion of a transaction begins too late (at the first write); ours begins in _begin_sqlite.
     connection.isolation_level = None
     cursor = connection.cursor()
+    if cursor.execute("PRAGMA page_count").fetchone() == (0,):
+        # a new file: what the journal's retention frees goes back to the disk
+        cursor.execute("PRAGMA auto_vacuum=INCREMENTAL")
     _use_wal(cursor)
     for pragma in (
         "synchronous=FULL",
@@ -174,6 +200,13 @@ def _translated() -> Iterator[None]:
             f"the database refused ({type(error.orig).__name__}); see that it runs, is reachable, has room "
             "and may be written, then run `gateway doctor`"
         ) from error
+
+
+def one_of(connection: Connection, column: Column[str], texts: Collection[str]) -> ColumnElement[bool]:
+    """Whether a column holds one of the texts. On PostgreSQL one parameter, however many they are: one plan."""
+    if connection.dialect.name == "postgresql":
+        return column == any_(literal(list(texts), ARRAY(column.type)))
+    return column.in_(texts)
 
 
 # ---------------------------------------------------------------- migrations

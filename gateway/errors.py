@@ -159,6 +159,12 @@ class OutcomeUnknown(Undecided):
     code = "outcome_unknown"
 
 
+class LeaseLost(Undecided):
+    """Somebody else went on with the row meanwhile: nothing was applied."""
+
+    code = "lease_lost"
+
+
 class EditionNotInForce(Undecided):
     """The day asked about is judged by an edition of the law that is not loaded."""
 

@@ -6,6 +6,7 @@ import datetime as dt
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from operator import mul
 from typing import Self
 
 from gateway.errors import InvalidIdentifier
@@ -32,9 +33,9 @@ class Sex(StrEnum):
 
 def iin_control_digit(first_eleven: str) -> int | None:
     """Control digit for eleven digits, or None when no number is issued for them (REGISTRY.md R-70)."""
-    digits = [int(c) for c in first_eleven]
+    digits = list(map(int, first_eleven))
     for weights in (_IIN_WEIGHTS_FIRST, _IIN_WEIGHTS_SECOND):
-        remainder = sum(d * w for d, w in zip(digits, weights, strict=True)) % 11
+        remainder: int = sum(map(mul, digits, weights)) % 11
         if remainder < 10:
             return remainder
     return None
@@ -213,7 +214,7 @@ class RecordedFact:
 
 @dataclass(frozen=True, slots=True)
 class Citation:
-    """A place in an act: `act` is the seed's number ("004"), `paragraph` as in `p.20(12)`."""
+    """A place in an act: `act` is its number here ("004"), `paragraph` as in `p.20(12)`, `annex 1 row 7`."""
 
     act: str
     paragraph: str
@@ -225,7 +226,7 @@ class Citation:
     def parse(cls, text: str) -> Self:
         """Read `"004 p.9 part 1"`. Raises ValueError."""
         act, _, paragraph = text.partition(" ")
-        if not act or not paragraph.startswith("p."):
+        if not act or not paragraph.startswith(("p.", "item ", "annex ", "chapter ")):
             raise ValueError(f"not a citation: {text!r}; write it as '004 p.9 part 1'")
         return cls(act, paragraph)
 

@@ -28,6 +28,7 @@ _SECRETS: Final = frozenset(
         ("signing", "next_key_password"),
         ("identity", "sender_password"),
         ("database", "password"),
+        ("storage", "password"),
     }
 )
 #: relative paths in these keys are read from the folder of the configuration file
@@ -41,7 +42,10 @@ _PATHS: Final = frozenset(
         ("signing", "next_key_password_file"),
         ("identity", "sender_password_file"),
         ("database", "password_file"),
+        ("storage", "password_file"),
         ("trust", "folder"),
+        ("journal", "key_file"),
+        ("registry", "lists_folder"),
     }
 )
 
@@ -56,6 +60,7 @@ def _empty_is_none(value: object) -> object:
 
 OptionalPath = Annotated[Path | None, BeforeValidator(_empty_is_none)]
 OptionalSecret = Annotated[SecretStr | None, BeforeValidator(_empty_is_none)]
+OptionalDays = Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(_empty_is_none)]
 OptionalMoment = Annotated[AwareDatetime | None, BeforeValidator(_empty_is_none)]
 
 
@@ -122,11 +127,24 @@ class ShepSettings(_Section):
     """The gateway's side: where requests go, and how long an answer may take."""
 
     sync_url: str = Field(pattern=r"^https?://")
+    #: IAsyncChannel of the gateway; empty: the asynchronous channel is not used
+    async_url: str = Field(default="", pattern=r"^(https?://.*)?$")
     connect_timeout_s: float = Field(default=5.0, gt=0, le=60)
     reply_timeout_s: float = Field(default=60.0, gt=0, le=600)
     max_reply_bytes: int = Field(default=2_000_000, ge=1_000)
     #: BINs in certificates that may sign replies to us; empty: every trusted certificate but our own
     signer_bins: tuple[str, ...] = ()
+
+
+class StorageSettings(_Section):
+    """The temporary storage of files (EDS_TEMP_FILES): a login of its own, not the one of [identity]."""
+
+    sender_id: str = Field(default="", max_length=100)
+    password: OptionalSecret = None
+    password_file: OptionalPath = None
+    #: how long an uploaded file is asked to be kept
+    life_time_s: int = Field(default=28_800, ge=60)
+    max_file_bytes: int = Field(default=5_000_000, ge=1_000, le=7_000_000)
 
 
 class ServerSettings(_Section):
@@ -138,6 +156,17 @@ class ServerSettings(_Section):
     public_url: str = ""
     max_request_bytes: int = Field(default=2_000_000, ge=1_000)
     drain_timeout_s: float = Field(default=25.0, gt=0, le=29)
+    #: processes that serve and work; more than one needs PostgreSQL
+    workers: int = Field(default=1, ge=1, le=64)
+    #: of each process; what comes beyond is turned away with a fault before it is read
+    max_requests_in_hand: int = Field(default=256, ge=1, le=100_000)
+    max_bytes_in_hand: int = Field(default=64_000_000, ge=1_000)
+    max_connections: int = Field(default=1_024, ge=1, le=100_000)
+    #: how long a client may take to send one request
+    request_timeout_s: float = Field(default=30.0, ge=0.1, le=600)
+    #: the replay window: how old messageDate may be, and how far ahead of our clock
+    max_message_age_s: int = Field(default=259_200, ge=60)
+    max_clock_skew_s: int = Field(default=3_900, ge=0, le=86_400)
 
 
 class BoundsSettings(_Section):
@@ -164,23 +193,119 @@ class SignerSettings(_Section):
     policies: tuple[str, ...] = ()
     #: a treasury-client certificate may sign here
     treasury: bool = False
+    #: how asynchronous messages of it reach us; empty: as the system's folder says, and push for a service of ours
+    delivery: Literal["", "push", "poll"] = ""
+    #: where they are fetched: how often, and how many at once; 0 leaves the number to the gateway
+    poll_interval_s: int = Field(default=60, ge=10, le=86_400)
+    poll_amount: int = Field(default=20, ge=0, le=1_000)
 
 
 class ServiceSettings(SignerSettings):
     """Who may ask one of our services."""
 
     senders: tuple[str, ...] = ()
+    #: senderIds known to use a messageId again for another message: theirs are told apart by what they say
+    senders_reusing_ids: tuple[str, ...] = ()
+    #: of FUND_LIST_INTAKE: feeds, "failures" and "applications" by senderId; without it that service is not served
+    may_send: Mapping[str, tuple[str, ...]] = Field(default_factory=dict)
 
 
-class PollingSettings(_Section):
-    interval_s: float = Field(default=60.0, ge=0.1)
-    batch: int = Field(default=100, ge=1, le=10_000)
+class QuotaLimits(_Section):
+    """How much one sender may ask; 0: as much as it likes."""
+
+    per_minute: int = Field(default=0, ge=0)
+    per_day: int = Field(default=0, ge=0)
+
+
+class QuotaSettings(QuotaLimits):
+    """For each senderId; `senders` names those with limits of their own."""
+
+    #: share of a limit from which on the log warns
+    warn_at: float = Field(default=0.8, gt=0, le=1)
+    senders: Mapping[str, QuotaLimits] = Field(default_factory=dict)
+
+
+class ExchangeSettings(_Section):
+    """Who sends what is due, and how hard a service may be tried; system.toml says what differs for one."""
+
+    #: workers of each process; 0: this process sends nothing
+    threads: int = Field(default=4, ge=0, le=64)
+    #: how often an idle worker looks for work
+    interval_s: float = Field(default=5.0, ge=0.1, le=600)
+    #: due people taken in one transaction, where the rate is not bounded
+    batch: int = Field(default=8, ge=1, le=100)
+    #: to each service, of the whole fleet; 0: unbounded
+    requests_per_s: float = Field(default=20.0, ge=0, le=100_000)
+    #: failures in a row after which a service is left alone for the cool-down, which doubles up to the longest
+    circuit_failures: int = Field(default=5, ge=1)
+    circuit_cool_down_s: float = Field(default=10.0, gt=0)
+    circuit_longest_cool_down_s: float = Field(default=300.0, gt=0)
+    #: what has been overdue for longer goes to the operator instead of the wire
+    oldest_s: float = Field(default=86_400.0, ge=60)
+    #: how much longer than its timeouts a post may take before others take its row over
+    lease_margin_s: float = Field(default=30.0, ge=0.5, le=600)
+
+
+class JobSettings(_Section):
+    """One job; over a job that comes with the program, only what is written here changes (gateway.jobs.make_job)."""
+
+    run: str = ""
+    when: str = ""
+    on_holiday: str = ""
+    missed: str = ""
+    missed_max_age_s: int = Field(default=604_800, ge=0)
+
+
+class ScheduleSettings(_Section):
+    jobs: Mapping[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")], JobSettings] = Field(default_factory=dict)
+    #: how often each process looks for runs that are due
+    look_interval_s: float = Field(default=5.0, ge=0.1, le=60)
+    #: how long finished runs are kept
+    keep_days: int = Field(default=90, ge=1)
+
+
+class TracingSettings(_Section):
+    """Spans over OTLP/HTTP; needs the extra `otel`."""
+
+    #: the collector's address of traces, for example http://127.0.0.1:4318/v1/traces; empty: no spans
+    otlp_url: str = Field(default="", pattern=r"^(https?://.*)?$")
+    #: the share of messages that are traced
+    sample_ratio: float = Field(default=1.0, ge=0, le=1)
+
+
+class RegistrySettings(_Section):
+    #: where the last list of each feed is kept to compare the next one with; empty: `registry-lists` beside the
+    #: configuration file. It holds personal data
+    lists_folder: OptionalPath = None
+    #: that compare and compute at once
+    processes: int = Field(default=2, ge=1, le=64)
+    #: since the last fact about a person, before it may be erased; empty: the Fund has not decided, nothing is erased
+    keep_facts_days: int | None = Field(default=None, ge=1)
+    #: parts of a list may be missing so long before it is an alert
+    list_late_hours: float = Field(default=24.0, gt=0)
 
 
 class RotationSettings(_Section):
     """How often keys and the trust folder are looked at; a change counts when it has settled for one more look."""
 
     interval_s: float = Field(default=10.0, ge=0.1, le=3_600)
+
+
+class JournalSettings(_Section):
+    """How long the journal keeps what, and the key that its bodies are sealed with."""
+
+    #: 32 random bytes as 64 hexadecimal digits; empty: bodies are not sealed
+    key_file: OptionalPath = None
+    #: keys of before, which only open
+    old_key_files: tuple[Path, ...] = ()
+    #: exact bytes of messages; empty: for ever
+    keep_bodies_days: OptionalDays = None
+    #: the same for a serviceId or a register's slug, where it is less
+    keep_bodies_days_of: Mapping[str, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
+    #: whole rows, taken away from the beginning of the chain; empty: for ever
+    keep_rows_days: OptionalDays = None
+    #: what facts of the registry rest on is kept as long as the facts
+    keep_evidence_of_facts: bool = True
 
 
 class LogSettings(_Section):
@@ -197,13 +322,19 @@ class Settings(_Section):
     signing: SigningSettings
     trust: TrustSettings
     shep: ShepSettings
+    storage: StorageSettings = StorageSettings()
     server: ServerSettings = ServerSettings()
+    quota: QuotaSettings = QuotaSettings()
     bounds: BoundsSettings = BoundsSettings()
     systems: SystemsSettings = SystemsSettings()
     services: Mapping[str, ServiceSettings] = Field(default_factory=dict)
     registers: Mapping[str, SignerSettings] = Field(default_factory=dict)
-    polling: PollingSettings = PollingSettings()
+    exchange: ExchangeSettings = ExchangeSettings()
+    schedule: ScheduleSettings = ScheduleSettings()
+    tracing: TracingSettings = TracingSettings()
+    registry: RegistrySettings = RegistrySettings()
     rotation: RotationSettings = RotationSettings()
+    journal: JournalSettings = JournalSettings()
     log: LogSettings = LogSettings()
 
 
@@ -240,6 +371,13 @@ def load(file: Path, environment: Mapping[str, str] | None = None) -> LoadedSett
     return LoadedSettings(settings, file, sources)
 
 
+def with_workers(loaded: LoadedSettings, workers: int) -> LoadedSettings:
+    """The same with another number of processes, as the command line wants it."""
+    server = loaded.settings.server.model_copy(update={"workers": workers})
+    sources = {**loaded.sources, "server.workers": "command line"}
+    return LoadedSettings(loaded.settings.model_copy(update={"server": server}), loaded.file, sources)
+
+
 def secret(value: SecretStr | None, value_file: Path | None, *, key: str) -> str | None:
     """The secret itself, from its value or its file (one trailing line break is not part of it)."""
     if value is not None:
@@ -257,6 +395,11 @@ def secret(value: SecretStr | None, value_file: Path | None, *, key: str) -> str
 def database_url(loaded: LoadedSettings) -> str:
     """URL of the database; SQLite beside the file when none is configured."""
     return loaded.settings.database.url or f"sqlite:///{loaded.file.resolve().parent / 'gateway.sqlite'}"
+
+
+def lists_folder(loaded: LoadedSettings) -> Path:
+    """Where lists are kept to compare the next ones with; beside the file when nothing is configured."""
+    return loaded.settings.registry.lists_folder or loaded.file.resolve().parent / "registry-lists"
 
 
 def database_password(loaded: LoadedSettings) -> str | None:
@@ -366,9 +509,10 @@ def _anchor_paths(values: dict[str, Any], folder: Path) -> None:
         inside = values.get(section)
         if isinstance(inside, dict) and isinstance(inside.get(key), str) and _is_file(inside[key]):
             inside[key] = str(folder / inside[key])
-    systems = values.get("systems")
-    if isinstance(systems, dict) and isinstance(systems.get("paths"), list):
-        systems["paths"] = [str(folder / str(path)) for path in systems["paths"]]
+    for section, key in (("systems", "paths"), ("journal", "old_key_files")):
+        inside = values.get(section)
+        if isinstance(inside, dict) and isinstance(inside.get(key), list):
+            inside[key] = [str(folder / str(path)) for path in inside[key]]
 
 
 def _is_token(text: str) -> bool:
@@ -393,12 +537,13 @@ def _refuse_mixes(settings: Settings, file: Path) -> None:
                     file=str(file),
                     key=f"{section}.{name}.revocation",
                 )
-    if _is_loopback(settings.shep.sync_url):
-        raise ConfigurationError(
-            "environment = 'live' does not ask a gateway on this machine: that is a sandbox",
-            file=str(file),
-            key="shep.sync_url",
-        )
+    for key, url in (("shep.sync_url", settings.shep.sync_url), ("shep.async_url", settings.shep.async_url)):
+        if url and _is_loopback(url):
+            raise ConfigurationError(
+                "environment = 'live' does not ask a gateway on this machine: that is a sandbox",
+                file=str(file),
+                key=key,
+            )
 
 
 def _is_loopback(url: str) -> bool:

@@ -14,7 +14,7 @@ import sys
 import threading
 import tomllib
 import types
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib.machinery import ModuleSpec
@@ -24,6 +24,7 @@ from typing import Any, Final, Literal, Protocol, cast
 from lxml import etree
 
 from gateway.errors import ConfigurationError, MappingError, OperatorError, SystemFolderError
+from gateway.jobs import Job, JobError, make_job
 from gateway.model import Answer, Household, Query
 
 SAMPLE_FILES: Final = ("query.toml", "request.xml", "response.xml", "facts.json")
@@ -49,6 +50,15 @@ class Direction(StrEnum):
     ASK = "ask"
     #: the system calls us
     SERVE = "serve"
+
+
+class Delivery(StrEnum):
+    """How messages of the asynchronous channel reach us."""
+
+    #: the gateway posts them to our /shep/async
+    PUSH = "push"
+    #: we fetch them with getMessages
+    POLL = "poll"
 
 
 class PayloadSignature(StrEnum):
@@ -148,15 +158,19 @@ class FactSource:
 class Timeouts:
     connect_s: float
     reply_s: float
+    #: asynchronous channel: how long after the acknowledgement an answer is waited for
+    answer_s: float = 86_400
 
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """How often a question that certainly did not arrive is asked again."""
+    """How often a message that brought no usable answer is sent, and how long after each other."""
 
+    #: posts of one message, the first among them
     attempts: int
     first_delay_s: float
     factor: float
+    longest_delay_s: float = 3_600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +197,8 @@ class SystemDefinition:
     #: responseInfo/status codes that mean "processed" (SHEP.md 1.7)
     success_codes: tuple[str, ...]
     message_id: Literal["ours", "gateway"]
+    #: what counts for the asynchronous channel only; the settings may say otherwise
+    delivery: Delivery
     #: asking twice with the same message id has no second effect
     idempotent: bool
     #: participant code agreed with this register; "" means the one of the configuration
@@ -191,8 +207,12 @@ class SystemDefinition:
     request_payload_signature: RequestPayloadSignature
     timeouts: Timeouts
     retry: Retry
+    #: of the whole fleet, to each service; None: as the settings say, 0: unbounded
+    requests_per_s: float | None
     #: facts older than this are due to be asked for again
     refresh_days: int
+    #: what is run for it by the clock, as docs/reference/schedules.md says
+    jobs: tuple[Job, ...]
     facts: tuple[FactSource, ...]
     #: fact kind → the day after which the register holds every registered act of that kind
     coverage: Mapping[str, dt.date]
@@ -201,6 +221,8 @@ class SystemDefinition:
     folder: Path
     mapper: Mapper
     simulator: Simulator
+    #: business_key(payload) of mapper.py, where the folder has one (docs/decisions/0023)
+    business_key: Callable[[etree._Element], str] | None = None
 
     @property
     def service_ids(self) -> tuple[str, ...]:
@@ -354,8 +376,15 @@ class _Table:
         self._children.extend(found)
         return found
 
+    def __contains__(self, key: str) -> bool:
+        return key in self._values
+
     def keys(self) -> Iterator[str]:
         yield from tuple(self._values)
+
+    def raw(self, key: str) -> Mapping[str, Any]:
+        """A table that is read elsewhere."""
+        return cast(Mapping[str, Any], self._take(key, None, dict, f"a table [{self._prefix}{key}]"))
 
     def date(self, key: str) -> dt.date:
         value = self._take(key, None, dt.date, "a date, for example 2008-06-01")
@@ -386,6 +415,8 @@ def _definition(folder: Path, values: _Table) -> SystemDefinition:
             raise values.wrong(f"coverage.{kind}", "is not a kind of any [[fact]]")
     names_table = values.table("names")
     timeouts, retry, trust = values.table("timeouts"), values.table("retry"), values.table("evidence")
+    schedule = values.table("schedule")
+    limits = values.table("limits", {})
     message_id = values.text("message_id")
     if message_id not in ("ours", "gateway"):
         raise values.wrong("message_id", "is one of ours, gateway")
@@ -405,19 +436,27 @@ def _definition(folder: Path, values: _Table) -> SystemDefinition:
         validate_response=values.flag("validate_response", False),
         success_codes=values.texts("success_codes", ("SCSS001",)),
         message_id=cast(Literal["ours", "gateway"], message_id),
+        delivery=values.choice("delivery", Delivery, Delivery.PUSH),
         idempotent=values.flag("idempotent"),
         requester=values.text("requester", ""),
         response_payload_signature=values.choice("response_payload_signature", PayloadSignature),
         request_payload_signature=values.choice(
             "request_payload_signature", RequestPayloadSignature, RequestPayloadSignature.NONE
         ),
-        timeouts=Timeouts(timeouts.number("connect_s", least=0.1), timeouts.number("reply_s", least=0.1)),
+        timeouts=Timeouts(
+            timeouts.number("connect_s", least=0.1),
+            timeouts.number("reply_s", least=0.1),
+            timeouts.number("answer_s", 86_400, least=1),
+        ),
         retry=Retry(
             retry.whole_number("attempts", least=1),
             retry.number("first_delay_s"),
             retry.number("factor", 2.0, least=1),
+            retry.number("longest_delay_s", 3_600.0),
         ),
-        refresh_days=values.table("schedule").whole_number("refresh_days", least=1),
+        requests_per_s=limits.number("requests_per_s") if "requests_per_s" in limits else None,
+        refresh_days=schedule.whole_number("refresh_days", least=1),
+        jobs=_jobs(slug, schedule),
         facts=facts,
         coverage=coverage,
         proven=trust.texts("proven"),
@@ -425,7 +464,19 @@ def _definition(folder: Path, values: _Table) -> SystemDefinition:
         folder=folder,
         mapper=mapper,
         simulator=simulator,
+        business_key=getattr(mapper, "business_key", None),
     )
+
+
+def _jobs(slug: str, schedule: _Table) -> tuple[Job, ...]:
+    table = schedule.table("jobs", {})
+    jobs = []
+    for name in table.keys():  # noqa: SIM118 (not a mapping)
+        try:
+            jobs.append(make_job(f"{slug}.{name}", table.raw(name), system=slug))
+        except JobError as error:
+            raise table.wrong(f"{name}.{error.key}", str(error)) from None
+    return tuple(jobs)
 
 
 def _services(folder: Path, slug: str, values: _Table) -> tuple[Service, ...]:

@@ -7,11 +7,6 @@ as long as the test session. There is no third way: without its programs the tes
 from __future__ import annotations
 
 import getpass
-import glob
-import os
-import shutil
-import socket
-import subprocess
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -22,22 +17,7 @@ import pytest
 from sqlalchemy import Engine
 
 from gateway.database import engine_for, upgrade
-
-_INSTALL = (
-    "PostgreSQL is needed: no server answers on 127.0.0.1:5432 as user postgres without a password, and its programs "
-    "are not in /usr/lib/postgresql/*/bin. Install them: sudo apt-get install -y --no-install-recommends postgresql"
-)
-
-
-class _Cluster:
-    """Where databases can be made: the URL of a server without the database name."""
-
-    def __init__(self, server: str) -> None:
-        self.server = server
-
-    def execute(self, statement: str) -> None:
-        with psycopg.connect(f"{self.server}/postgres", autocommit=True, connect_timeout=5) as connection:
-            connection.execute(statement)  # type: ignore[arg-type]
+from tests.cluster import Cluster, NoPostgresql, Server
 
 
 def _answers(server: str) -> bool:
@@ -49,51 +29,17 @@ def _answers(server: str) -> bool:
 
 
 @pytest.fixture(scope="session")
-def postgresql_cluster() -> Iterator[_Cluster]:
-    server = "postgresql://postgres@127.0.0.1:5432"
-    if _answers(server):
-        yield _Cluster(server)
+def postgresql_cluster() -> Iterator[Server]:
+    installed = "postgresql://postgres@127.0.0.1:5432"
+    if _answers(installed):
+        yield Server(installed)
         return
-    programs = sorted(glob.glob("/usr/lib/postgresql/*/bin"), key=lambda path: float(path.split("/")[4]))
-    if not programs:
-        pytest.fail(_INSTALL, pytrace=False)
-    yield from _own_cluster(Path(programs[-1]))
-
-
-def _own_cluster(programs: Path) -> Iterator[_Cluster]:
-    """A throw-away cluster on a free port; it never touches one that is installed."""
-    # PostgreSQL refuses to run as root; it runs as the user that Debian's package made for it
-    as_user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] if os.geteuid() == 0 else []
     folder = Path(tempfile.mkdtemp(prefix="gateway-postgresql-"))
     try:
-        if as_user:
-            shutil.chown(folder, "postgres", "postgres")
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        data = str(folder / "data")
-
-        def run(*command: str) -> None:
-            result = subprocess.run(
-                [*as_user, str(programs / command[0]), *command[1:]],
-                cwd=folder,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,  # pg_ctl's server would keep a pipe open
-                stderr=subprocess.DEVNULL,
-                check=False,
-            )
-            if result.returncode:
-                pytest.fail(f"{command[0]} ended with {result.returncode}; see {folder}/log", pytrace=False)
-
-        run("initdb", "-D", data, "-U", "postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync")
-        options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off"
-        run("pg_ctl", "-D", data, "-l", str(folder / "log"), "-w", "-o", options, "start")
-        try:
-            yield _Cluster(f"postgresql://postgres@127.0.0.1:{port}")
-        finally:
-            run("pg_ctl", "-D", data, "-m", "immediate", "-w", "stop")
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        with Cluster(folder) as cluster:
+            yield cluster
+    except NoPostgresql as error:
+        pytest.fail(f"no server answers on 127.0.0.1:5432 as user postgres without a password. {error}", pytrace=False)
 
 
 @pytest.fixture
@@ -103,12 +49,12 @@ def sqlite_url(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def postgresql_url(postgresql_cluster: _Cluster) -> Iterator[str]:
+def postgresql_url(postgresql_cluster: Server) -> Iterator[str]:
     """An empty PostgreSQL database of its own, dropped afterwards."""
     name = f"gateway_test_{getpass.getuser()}_{uuid.uuid4().hex[:12]}".lower().replace("-", "_")
     postgresql_cluster.execute(f'CREATE DATABASE "{name}" TEMPLATE template0')
     try:
-        yield f"{postgresql_cluster.server}/{name}"
+        yield f"{postgresql_cluster.url}/{name}"
     finally:
         postgresql_cluster.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 

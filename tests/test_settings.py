@@ -148,6 +148,20 @@ def test_live_refuses_what_belongs_to_a_sandbox(config: Path, change: tuple[str,
     assert refusal(config).key == key
 
 
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "[::1]"])
+def test_live_refuses_a_sandbox_on_the_asynchronous_channel(config: Path, host: str) -> None:
+    live = MINIMAL.replace('"sandbox"', '"live"').replace("127.0.0.1", "192.0.2.1")
+    config.write_text(live)
+    assert refusal(config, {"GATEWAY_SHEP__ASYNC_URL": f"http://{host}/bip-async/"}).key == "shep.async_url"
+
+
+def test_the_login_of_the_storage_is_a_secret_of_its_own(config: Path) -> None:
+    loaded = module.load(config, {"GATEWAY_STORAGE__PASSWORD": "hush", "GATEWAY_STORAGE__SENDER_ID": "store"})
+    assert "hush" not in str(module.describe(loaded))
+    config.write_text(f'{MINIMAL}\n[storage]\npassword = "hush"\n')
+    assert refusal(config).key == "storage.password"
+
+
 def test_a_section_and_a_value_cannot_have_one_name(config: Path) -> None:
     assert "section" in str(refusal(config, {"GATEWAY_ENVIRONMENT__X": "1"}))
 
