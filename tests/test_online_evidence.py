@@ -13,7 +13,7 @@ from gateway import daemon, database, settings
 from gateway.errors import ConfigurationError
 from gateway.exchange.journal import Journal
 from gateway.exchange.outbox import State
-from gateway.exchange.stamping import SETTLED, runs, stamp_once
+from gateway.exchange.stamping import stamp_once, stamps
 from gateway.sandbox.misbehaviour import Misbehaviour, Order
 from gateway.sandbox.server import RunningSandbox, make_simulator, running_sandbox
 from gateway.trust import throwaway_pki
@@ -107,8 +107,8 @@ def test_the_journal_is_stamped_by_the_daemons_own_stamper_and_doctor_tries_it(l
         assert check.ok, check.message
         assert gateway.stamper is not None
         gateway.asker.ask("cbdi", running.population.person(4))
-        run = stamp_once(gateway.engine, gateway.stamper, at=daemon.now() + SETTLED)
+        run = stamp_once(gateway.engine, gateway.stamper, gateway.journal)
         assert run is not None
-        assert runs(gateway.engine) == (run,)
+        assert stamps(gateway.engine) == (run,)
     with daemon.assemble(loaded) as gateway:
         assert daemon.stamp_check(gateway) is None

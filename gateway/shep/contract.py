@@ -111,8 +111,9 @@ def envelope_schema() -> Callable[[etree._Element], None]:
 def _without_payload(body: etree._Element) -> etree._Element:
     """A copy of a Body with `data` empty: an `xsi:type` of a service is unknown to the channel's schema."""
     skeleton = copy.deepcopy(body)
-    for data in skeleton.iterfind("*/*/*/data"):
-        data.clear()
+    for place in ("*/*/*/data", "*/*/messages/messageData/data"):
+        for data in skeleton.iterfind(place):
+            data.clear()
     return skeleton
 
 

@@ -139,6 +139,14 @@ def verify_document(
     return _judge(signatures, policy, signed, trail.steps)
 
 
+def refused_unread(error: MalformedMessage) -> VerificationReport:
+    """The report on a container that a signed document could not even be taken out of."""
+    failed = Step(steps.BOUNDS, ok=False, compared=error.message, code=error.code)
+    return VerificationReport(
+        False, error.code, steps.BOUNDS, error.message, None, None, None, _NOT_LOOKED_UP, (failed,)
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class _Policy:
     """What every signer of the document is judged by."""

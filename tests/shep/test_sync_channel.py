@@ -6,39 +6,17 @@ from hypothesis import strategies as st
 from lxml import etree
 
 from gateway.errors import MalformedMessage
-from gateway.shep import names, sync_channel
+from gateway.shep import names, reading
 from gateway.shep.contract import envelope_schema
-from gateway.shep.dates import ALMATY
-from gateway.shep.envelope import build_envelope, split
 from gateway.shep.faults import SUCCESS, FaultCode
 from gateway.shep.messages import ErrorInfo, Property, RequestInfo, ResponseInfo, Sender, StatusInfo, SyncResponse
 from gateway.shep.payload import PayloadCodec, decode
 from gateway.shep.sync_channel import build_fault, build_request, build_response, is_fault, read_reply, read_request
-from gateway.xml import parse
+from tests.shep.channel_values import errors, guids, ids, moments, properties, received, senders, xml_texts
 
 NOON = dt.datetime(2026, 1, 31, 7, tzinfo=dt.UTC)
 PAYLOAD = etree.fromstring('<q:Request xmlns:q="urn:r"><iin>1</iin></q:Request>')
 INFO = RequestInfo("m-1", "SOME_SERVICE", NOON, Sender("login", "secret"))
-
-xml_texts = st.text(
-    st.one_of(
-        st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\ufffe\uffff"),
-        st.sampled_from("<>&\"'\t\r\n"),
-    ),
-    max_size=30,
-).map(str.strip)
-ids = xml_texts.filter(bool)
-guids = st.uuids().map(lambda value: f"{{{value}}}")
-moments = st.datetimes(
-    min_value=dt.datetime(2000, 1, 1),  # noqa: DTZ001  hypothesis adds the zone
-    max_value=dt.datetime(2100, 1, 1),  # noqa: DTZ001
-    timezones=st.sampled_from([dt.UTC, ALMATY, dt.timezone(dt.timedelta(hours=-3, minutes=-30))]),
-).map(lambda moment: moment.replace(microsecond=moment.microsecond // 1000 * 1000, fold=0).astimezone(dt.UTC))
-properties = st.lists(st.builds(Property, ids, xml_texts), max_size=3).map(tuple)
-
-
-def received(body: etree._Element) -> etree._Element:
-    return split(parse(build_envelope(body)))[1]
 
 
 def request_body(info: str, *, after: str = "", data: str = "<requestData><data/></requestData>") -> etree._Element:
@@ -82,7 +60,7 @@ def refused_reply(inner: str) -> str:
         message_id=ids,
         service_id=ids,
         message_date=moments,
-        sender=st.builds(Sender, ids, xml_texts),
+        sender=senders,
         correlation_id=xml_texts,
         route_id=xml_texts,
         properties=properties,
@@ -118,13 +96,6 @@ def test_a_response_is_read_as_it_was_built(info: ResponseInfo, payload: etree._
     assert response.info == info
     assert response.data is not None
     assert len(response.data) == (0 if payload is None else 1)
-
-
-errors = st.recursive(
-    st.builds(ErrorInfo, code=ids, message=xml_texts, date=moments, data=xml_texts, session_id=st.just("") | guids),
-    lambda inner: st.builds(ErrorInfo, code=ids, message=xml_texts, date=moments, sub_error=inner),
-    max_leaves=5,
-)
 
 
 @given(errors)
@@ -169,7 +140,7 @@ def test_texts_for_people_never_stop_a_fault() -> None:
     fault = build_fault(ErrorInfo("SCE001", "a\x00b\ud800c\ufffe", NOON, data="\x1b" * 9_000))[0]
     assert fault.findtext("faultstring") == "a\ufffdb\ufffdc\ufffd"
     data = fault.findtext(f"detail/{names.SEND_MESSAGE_FAULT}/errorData")
-    assert data == "\ufffd" * (sync_channel.MAX_PEOPLE_TEXT_CHARS - 1) + "…"
+    assert data == "\ufffd" * (reading.MAX_PEOPLE_TEXT_CHARS - 1) + "…"
 
 
 def test_a_long_status_message_is_cut_to_what_the_schema_allows() -> None:
@@ -201,7 +172,7 @@ def test_a_fault_needs_a_date_and_an_end() -> None:
     with pytest.raises(ValueError, match="date"):
         build_fault(ErrorInfo("SCE001", "", None))
     error = ErrorInfo("x", "", NOON)
-    for _ in range(sync_channel.MAX_SUB_ERRORS):
+    for _ in range(reading.MAX_SUB_ERRORS):
         error = ErrorInfo("x", "", NOON, sub_error=error)
     build_fault(error)
     with pytest.raises(MalformedMessage) as refused:
@@ -259,7 +230,7 @@ def test_properties_may_repeat_and_their_fields_may_not() -> None:
     item = "<properties><key>k</key><value>v</value></properties>"
     assert read_request(request_body(WHOLE + item + item)).info.properties == (Property("k", "v"),) * 2
     assert refused_request(request_body(f"{WHOLE}<properties><key>k</key><key>k</key></properties>")) == "repeated"
-    many = item * (sync_channel.MAX_PROPERTIES + 1)
+    many = item * (reading.MAX_PROPERTIES + 1)
     assert refused_request(request_body(WHOLE + many)) == "too_many_properties"
 
 
@@ -333,7 +304,7 @@ def test_a_long_status_message_is_cut_and_the_reply_is_not_lost() -> None:
     )
     answer = read_reply(body)
     assert isinstance(answer, SyncResponse)
-    assert len(answer.info.status.message) == sync_channel.MAX_PEOPLE_TEXT_CHARS
+    assert len(answer.info.status.message) == reading.MAX_PEOPLE_TEXT_CHARS
 
 
 def test_the_detail_of_a_fault_is_read_before_its_faultcode() -> None:
@@ -375,12 +346,12 @@ def test_sub_errors_are_read_to_a_bound() -> None:
     def nested(levels: int) -> str:
         return "<errorCode>x</errorCode>" + (f"<subError>{nested(levels - 1)}</subError>" if levels else "")
 
-    read = read_reply(body_of(fault(DETAIL % nested(sync_channel.MAX_SUB_ERRORS))))
+    read = read_reply(body_of(fault(DETAIL % nested(reading.MAX_SUB_ERRORS))))
     levels = 0
     while isinstance(read, ErrorInfo) and read.sub_error is not None:
         levels, read = levels + 1, read.sub_error
-    assert levels == sync_channel.MAX_SUB_ERRORS
-    assert refused_reply(fault(DETAIL % nested(sync_channel.MAX_SUB_ERRORS + 1))) == "too_many_sub_errors"
+    assert levels == reading.MAX_SUB_ERRORS
+    assert refused_reply(fault(DETAIL % nested(reading.MAX_SUB_ERRORS + 1))) == "too_many_sub_errors"
 
 
 @pytest.mark.parametrize(
