@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -13,9 +13,55 @@ from gateway.errors import EditionNotInForce
 from gateway.model import Citation
 
 #: what the rules that are built ask for by name; each must be in the files, and no other
-WINDOWS_IN_USE: Final = frozenset({"state_retention_months", "child_age_years"})
+WINDOWS_IN_USE: Final = frozenset(
+    {
+        "state_retention_months",
+        "state_nonpayment_cap_months",
+        "payer_lookback_months",
+        "payer_retention_months",
+        "payer_continuous_months_for_long_retention",
+        "payer_long_retention_months",
+        "provisional_months",
+        "military_submission_days",
+        "military_change_days",
+        "reconciliation_assign_months",
+        "reconciliation_remove_months",
+        "parents_assign_months",
+        "parents_remove_months",
+        "unemployed_confirmation_months",
+        "crisis_months",
+        "daily_feed_days",
+        "child_age_years",
+    }
+)
 READINGS_IN_USE: Final = frozenset(
-    {"register_answers_assign", "state_retention_unit", "state_cessation_anchor", "late_removal"}
+    {
+        "register_answers_assign",
+        "state_retention_unit",
+        "state_cessation_anchor",
+        "late_removal",
+        "state_stop_single_anchor",
+        "p10_twelve_months",
+        "p10_credited_month",
+        "p15_5_meaning",
+        "payer_cessation_anchor",
+        "payer_retention_unit",
+        "sixty_months",
+        "sixty_months_excluded",
+        "gap_resume",
+        "state_and_exempt_months_count_for_twelve",
+        "month_covered_by_state",
+        "p11_retention_months",
+        "failure_scope",
+        "provisional_repeat_allowed",
+        "provisional_end",
+        "two_month_removal",
+        "unemployed_confirmation",
+        "crisis_removal",
+        "treaty_list",
+        "military_expiry",
+        "military_retention_months",
+    }
 )
 
 
@@ -42,7 +88,20 @@ class CategoryList(StrEnum):
     @property
     def state_paid(self) -> bool:
         """Chapters 2 and 3: the persons of 004 p.9."""
-        return self in {CategoryList.REPUBLICAN, CategoryList.LOCAL}
+        return self is CategoryList.REPUBLICAN or self is CategoryList.LOCAL
+
+
+class Profile(StrEnum):
+    """How the Labour ministry compares a list with pension contributions and social deductions (REGISTRY.md 6.7)."""
+
+    STANDARD = "standard_1_2"
+    """p.26, 35, 37, 43, 45, 50."""
+    PARENTS = "parents_1_2"
+    """p.30, 33."""
+    UNEMPLOYED = "unemployed_confirm_2"
+    """p.56."""
+    CRISIS = "crisis_3"
+    """p.60."""
 
 
 class Footing(StrEnum):
@@ -63,8 +122,35 @@ class Clause:
     """The wording, line breaks of the source undone."""
     en: str
     """A gloss for those who do not read Kazakh; it decides nothing."""
+    ru: str
+    """The same in Russian."""
     extraction: tuple[tuple[str, str], ...] = ()
     """Where the text that we hold has words out of place: (as quoted here, as it stands there)."""
+
+
+class ActStanding(StrEnum):
+    """Whether an act is law today, as far as our texts tell."""
+
+    IN_FORCE = "in_force"
+    """Its editions judge days."""
+    ASSUMED = "assumed"
+    """No text that we hold says that it is not."""
+    ABSORBED = "absorbed"
+    """An amending order whose words stand in another act."""
+    REPEALED = "repealed"
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """One legal act that we hold, whole or in part."""
+
+    number: str
+    title: str
+    standing: ActStanding
+    held: str
+    """What of it we have, and how we know its standing."""
+    clauses: Mapping[str, Clause]
+    """Of an act that judges no day; the clauses of one in force stand in its editions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +177,25 @@ class Edition:
     windows: Mapping[str, Window]
     sources: Mapping[str, Citation]
     """Which item of p.7 names a data-forming source, by its slug."""
+    readings: Mapping[str, str | bool | int] = field(default_factory=dict)
+    """Places that this edition words plainly: what they say, over the readings for all editions."""
+    categories: Mapping[str, Category] = field(default_factory=dict)
+    """Categories that this edition has otherwise than categories.yaml, by slug."""
 
     def judges(self, day: dt.date) -> bool:
         return self.in_force_from <= day and (self.in_force_to is None or day < self.in_force_to)
+
+
+@dataclass(frozen=True, slots=True)
+class ProvisionalDocuments:
+    """The documents of one item of p.21 or of p.57: one alternative of every group."""
+
+    item: Citation
+    groups: tuple[frozenset[str], ...]
+
+    def complete(self, documents: Iterable[str]) -> bool:
+        presented = frozenset(documents)
+        return all(group & presented for group in self.groups)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +210,26 @@ class Category:
     kk: str
     cites: tuple[Citation, ...]
     """First the item that defines it, then the clauses on how its list is made."""
+    chains: tuple[tuple[str, ...], ...] = ()
+    """R-21: the systems through which its data come, from the first source to the Fund."""
+    systems: frozenset[str] = frozenset()
+    """All systems of the chains."""
+    reconciliation: Mapping[str, Profile | None] = field(default_factory=dict)
+    """How its list is compared with МЗЖ and ӘА, by subgroup ("" where there are none). None, or none at all: the
+    source's list decides alone."""
+    documents: ProvisionalDocuments | None = None
+    """What p.21 or p.57 wants for provisional entry; None: the Rules name none."""
     yields_to: str | None = None
     """Who is in that category is not in this one (A-44)."""
     excluded_residency: frozenset[Residency] = frozenset()
     """R-24: records of such persons are refused, and ignored if they are there."""
+
+    @property
+    def budget(self) -> str | None:
+        """At whose cost (DT-4); None: the list gives no basis of its own (p.61)."""
+        if self.list.state_paid:
+            return self.list.value
+        return None if self.list is CategoryList.TREATY else "exempt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,11 +237,34 @@ class Reading:
     """How an ambiguous place is read: REGISTRY.md section 9. `allowed` are the readings that are built."""
 
     name: str
-    value: str | bool
-    allowed: tuple[str | bool, ...]
+    value: str | bool | int
+    allowed: tuple[str | bool | int, ...]
     ambiguity: str
+    decision: str
+    """Number of the record that says why: docs/decisions."""
     cites: tuple[Citation, ...]
     why: str
+
+
+class Frequency(StrEnum):
+    """How often a feed must come (R-04; p.6, p.17, p.19, p.52, p.54, p.63)."""
+
+    DAILY = "daily"
+    MONTHLY = "monthly"
+    EVERY_14_CALENDAR_DAYS = "every_14_calendar_days"
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """One stream of data into the registry and how often it must come."""
+
+    name: str
+    sender: str
+    receiver: str
+    frequency: Frequency
+    cites: tuple[Citation, ...]
+    monitored: bool = True
+    """False: it stands inside the State Corporation, out of the Fund's sight."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +275,13 @@ class Law:
     editions: tuple[Edition, ...]
     categories: Mapping[str, Category]
     readings: Mapping[str, Reading]
+    payment_systems: frozenset[str]
+    """p.8, p.15: the systems through which the information on payments comes."""
+    feeds: Mapping[str, Feed]
+    forbidden_markings: frozenset[str]
+    """p.5: what so marked messages carry is not exchanged."""
+    acts: Mapping[str, Act] = field(default_factory=dict)
+    """Every act that is loaded, by number, those that judge no day among them."""
 
     def edition_on(self, day: dt.date) -> Edition:
         """The edition that judges `day`. Raises EditionNotInForce (A-39)."""
@@ -152,7 +300,20 @@ class Law:
         for edition in reversed(self.editions):
             if name in edition.clauses:
                 return edition.clauses[name]
-        raise KeyError(name)
+        return self.acts[name.partition(" ")[0]].clauses[name]
+
+    def clause_on(self, citation: Citation | str, day: dt.date) -> Clause:
+        """A clause as the edition that judges `day` words it; one of another act as it stands.
+
+        Raises EditionNotInForce.
+        """
+        name = str(citation)
+        edition = self.edition_on(day)
+        return edition.clauses[name] if name in edition.clauses else self.clause(name)
+
+    def reading_on(self, name: str, day: dt.date) -> str | bool | int:
+        """How an ambiguous place is read on `day`: as its edition says, or as chosen. Raises EditionNotInForce."""
+        return self.edition_on(day).readings.get(name, self.readings[name].value)
 
     def window(self, name: str, on: dt.date) -> Window:
         """A number by its name, from the edition that judges `on`. Raises EditionNotInForce."""

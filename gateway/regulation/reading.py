@@ -7,87 +7,90 @@ kind, a citation of a clause that is not there, a reading that is not built.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final, TypeVar
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
-
-import yaml
+from typing import Final
+from zoneinfo import ZoneInfo
 
 from gateway.errors import ConfigurationError
 from gateway.model import Citation
 from gateway.regulation.law import (
     READINGS_IN_USE,
     WINDOWS_IN_USE,
+    Act,
+    ActStanding,
     Category,
     CategoryList,
     Clause,
     Edition,
+    Feed,
     Footing,
+    Frequency,
     Law,
+    Profile,
+    ProvisionalDocuments,
     Reading,
     Residency,
     Window,
 )
+from gateway.regulation.nodes import Node, read_yaml
 
 CATEGORIES_FILE: Final = "categories.yaml"
 READINGS_FILE: Final = "readings.yaml"
-_T = TypeVar("_T")
-
-
-class _Strict(yaml.SafeLoader):
-    """Safe, and a key written twice is an error: the second would silently win."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen: set[object] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"the key {key} stands twice", key_node.start_mark)
-            seen.add(key)
-        return super().construct_mapping(node, deep)
+FEEDS_FILE: Final = "feeds.yaml"
+#: read by gateway.regulation.services
+SERVICES_FILE: Final = "services.yaml"
+_NO_ACTS: Final = frozenset({CATEGORIES_FILE, READINGS_FILE, FEEDS_FILE, SERVICES_FILE})
 
 
 def load_law(folder: Path) -> Law:
-    """Read every act (`<number>.yaml`), categories.yaml and readings.yaml of `folder`. Raises ConfigurationError."""
+    """Read every act (`<number>.yaml`), categories.yaml, readings.yaml and feeds.yaml of `folder`.
+
+    Raises ConfigurationError.
+    """
     documents: dict[str, object] = {}
-    for name in (CATEGORIES_FILE, READINGS_FILE):
+    for name in (CATEGORIES_FILE, READINGS_FILE, FEEDS_FILE):
         if not (folder / name).is_file():
             raise ConfigurationError("the file is missing; install shep-gateway again", file=str(folder / name))
     for path in sorted(folder.glob("*.yaml")):
-        try:
-            documents[path.name] = yaml.load(path.read_text(encoding="utf-8"), Loader=_Strict)  # noqa: S506
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigurationError(f"cannot be read ({error})", file=str(path)) from error
-        except yaml.YAMLError as error:
-            raise ConfigurationError(f"is not YAML: {error}", file=str(path)) from error
+        documents[path.name] = read_yaml(path)
     return build_law(documents)
 
 
 def build_law(documents: Mapping[str, object]) -> Law:
     """The law from parsed files by name. Pure. Raises ConfigurationError."""
-    acts = {name: text for name, text in documents.items() if name not in {CATEGORIES_FILE, READINGS_FILE}}
-    if not acts:
-        raise ConfigurationError("no act is there; at least one file <number>.yaml is needed", file="config/regulation")
-    zones: dict[str, ZoneInfo] = {}
-    editions: list[Edition] = []
-    for name, document in acts.items():
-        zone, act_editions = _act(_Node(name, "", document))
-        zones[name] = zone
-        editions.extend(act_editions)
+    acts = [_act(Node(name, "", document)) for name, document in documents.items() if name not in _NO_ACTS]
+    zones = {read.file: read.zone for read in acts if read.zone is not None}
+    if not zones:
+        raise ConfigurationError(
+            "no act in force is there; at least one file <number>.yaml with editions is needed",
+            file="config/regulation",
+        )
     if len(set(zones.values())) > 1:
         raise ConfigurationError("all acts must name the same time zone", file=", ".join(zones), key="timezone")
+    editions = [edition for read in acts for edition in read.editions]
     editions.sort(key=lambda edition: edition.in_force_from)
     _refuse_overlap(editions)
     known = {name for edition in editions for name in edition.clauses}
-    categories = _categories(_Node(CATEGORIES_FILE, "", documents.get(CATEGORIES_FILE)), known)
-    readings = _readings(_Node(READINGS_FILE, "", documents.get(READINGS_FILE)), known)
+    known |= {name for read in acts for name in read.act.clauses}
+    payment_chain, categories = _categories(Node(CATEGORIES_FILE, "", documents.get(CATEGORIES_FILE)), known)
+    readings = _readings(Node(READINGS_FILE, "", documents.get(READINGS_FILE)), known)
+    feeds, markings = _feeds(Node(FEEDS_FILE, "", documents.get(FEEDS_FILE)), known)
+    for read in acts:
+        _refuse_readings_that_are_not_built(read, readings)
+    of_editions = {slug: one for edition in editions for slug, one in edition.categories.items()}
     return Law(
         timezone=next(iter(zones.values())),
         editions=tuple(editions),
-        categories=MappingProxyType(categories),
+        # one that only a later edition has is a category too
+        categories=MappingProxyType({**of_editions, **categories}),
         readings=MappingProxyType(readings),
+        payment_systems=frozenset(payment_chain),
+        feeds=MappingProxyType(feeds),
+        forbidden_markings=markings,
+        acts=MappingProxyType({read.act.number: read.act for read in acts}),
     )
 
 
@@ -102,110 +105,115 @@ def _refuse_overlap(editions: Iterable[Edition]) -> None:
         last[edition.act] = edition
 
 
-# ---------------------------------------------------------------- one node of a file, with its place
-
-
-class _Node:
-    """A value of a file that knows where it stands, so that a complaint can say so."""
-
-    def __init__(self, file: str, key: str, value: object) -> None:
-        self.file = file
-        self.key = key
-        self.value = value
-
-    def wrong(self, message: str) -> ConfigurationError:
-        return ConfigurationError(message, file=self.file, key=self.key)
-
-    def fields(self, required: Iterable[str], optional: Iterable[str] = ()) -> Mapping[str, _Node]:
-        """The children by name; each required one present, no other one there."""
-        children = self.children()
-        allowed = sorted({*required, *optional})
-        for name, child in children.items():
-            if name not in allowed:
-                raise child.wrong(f"this key is not known; known are {', '.join(allowed)}")
-        for name in sorted(required):
-            if name not in children:
-                raise self._child(name, None).wrong("this key is missing")
-        return children
-
-    def children(self) -> dict[str, _Node]:
-        if not isinstance(self.value, Mapping):
-            raise self.wrong("keys and values are expected here")
-        return {str(name): self._child(str(name), value) for name, value in self.value.items()}
-
-    def items(self) -> list[_Node]:
-        if not isinstance(self.value, list):
-            raise self.wrong("a list is expected here")
-        return [_Node(self.file, f"{self.key}[{number}]", value) for number, value in enumerate(self.value)]
-
-    def text(self) -> str:
-        if not isinstance(self.value, str) or not self.value.strip():
-            raise self.wrong("a text is expected here")
-        # a folded scalar ends with a line break
-        return self.value.strip()
-
-    def integer(self) -> int:
-        # bool is an int in Python
-        if not isinstance(self.value, int) or isinstance(self.value, bool) or self.value < 0:
-            raise self.wrong("a whole number, not negative, is expected here")
-        return self.value
-
-    def day(self) -> dt.date:
-        if not isinstance(self.value, dt.date) or isinstance(self.value, dt.datetime):
-            raise self.wrong("a day as YYYY-MM-DD is expected here")
-        return self.value
-
-    def citation(self) -> Citation:
-        return self.parsed(Citation.parse)
-
-    def parsed(self, parse: Callable[[str], _T]) -> _T:
-        text = self.text()
-        try:
-            return parse(text)
-        except (ValueError, ZoneInfoNotFoundError) as error:
-            raise self.wrong(str(error)) from error
-
-    def _child(self, name: str, value: object) -> _Node:
-        return _Node(self.file, f"{self.key}.{name}" if self.key else name, value)
-
-
 # ---------------------------------------------------------------- an act
 
 
-def _act(node: _Node) -> tuple[ZoneInfo, list[Edition]]:
-    fields = node.fields(("act", "title", "timezone", "editions"))
-    act, title = fields["act"].text(), fields["title"].text()
-    if node.file != f"{act}.yaml":
-        raise fields["act"].wrong(f"the file of act {act} must be called {act}.yaml")
-    zone = fields["timezone"].parsed(ZoneInfo)
-    return zone, [_edition(item, act, title) for item in fields["editions"].items()]
+@dataclass(frozen=True, slots=True)
+class _ReadAct:
+    file: str
+    act: Act
+    zone: ZoneInfo | None
+    """None: it judges no day."""
+    editions: tuple[Edition, ...] = ()
+    read_in: tuple[Node, ...] = ()
+    """The editions as they stand in the file."""
 
 
-def _edition(node: _Node, act: str, title: str) -> Edition:
-    fields = node.fields(("redaction", "in_force_from", "clauses", "windows", "sources"), ("in_force_to",))
+def _act(node: Node) -> _ReadAct:
+    head = ("act", "title", "standing", "held")
+    standing = node.fields(head, ("timezone", "editions", "clauses"))["standing"].parsed(ActStanding)
+    in_force = standing is ActStanding.IN_FORCE
+    own = ("timezone", "editions") if in_force else ("clauses",)
+    fields = node.fields((*head, *own))
+    number = fields["act"].text()
+    if node.file != f"{number}.yaml":
+        raise fields["act"].wrong(f"the file of act {number} must be called {number}.yaml")
+    clauses = {} if in_force else _clauses(fields["clauses"], number)
+    act = Act(number, fields["title"].text(), standing, fields["held"].text(), MappingProxyType(clauses))
+    if not in_force:
+        return _ReadAct(node.file, act, None)
+    editions: list[Edition] = []
+    items = fields["editions"].not_empty()
+    for item in items:
+        editions.append(_edition(item, act, editions))
+    return _ReadAct(node.file, act, fields["timezone"].parsed(ZoneInfo), tuple(editions), tuple(items))
+
+
+def _edition(node: Node, act: Act, earlier: Iterable[Edition]) -> Edition:
+    """An edition in full, or (`amends`) what it has otherwise than one that stands before it in the file."""
+    parts = ("clauses", "windows", "sources")
+    amending = isinstance(node.value, Mapping) and "amends" in node.value
+    fields = node.fields(
+        ("redaction", "in_force_from", *(() if amending else parts)),
+        ("in_force_to", "readings", "categories", *(("amends", "without", *parts) if amending else ())),
+    )
+    base = _amended(fields["amends"], earlier) if amending else None
+    clauses = {} if base is None else dict(base.clauses)
+    for item in fields["without"].not_empty() if "without" in fields else []:
+        del clauses[str(_known(item, clauses))]
+    if "clauses" in fields:
+        clauses |= _clauses(fields["clauses"], act.number)
+    windows = {} if base is None else dict(base.windows)
+    if "windows" in fields:
+        given = fields["windows"].fields(() if amending else WINDOWS_IN_USE, WINDOWS_IN_USE)
+        windows |= {name: _window(name, item, clauses) for name, item in given.items()}
+    sources = {} if base is None else dict(base.sources)
+    if "sources" in fields:
+        sources |= {slug: _known(item, clauses) for slug, item in fields["sources"].children().items()}
+    readings = {} if base is None else dict(base.readings)
+    if "readings" in fields:
+        given = fields["readings"].fields((), READINGS_IN_USE)
+        readings |= {name: _choice(item) for name, item in given.items()}
+    categories = {} if base is None else dict(base.categories)
+    for item in fields["categories"].items() if "categories" in fields else []:
+        category = _category(item, clauses)
+        categories[category.slug] = category
+    for named in (*(window.cite for window in windows.values()), *sources.values()):
+        if named is not None and str(named) not in clauses:
+            raise node.wrong(f"a window or a source rests on {named}, which this edition does not have")
+    return Edition(
+        act=act.number,
+        title=act.title,
+        redaction=fields["redaction"].text(),
+        in_force_from=fields["in_force_from"].day(),
+        in_force_to=fields["in_force_to"].day() if "in_force_to" in fields else None,
+        clauses=MappingProxyType(clauses),
+        windows=MappingProxyType(windows),
+        sources=MappingProxyType(sources),
+        readings=MappingProxyType(readings),
+        categories=MappingProxyType(categories),
+    )
+
+
+def _amended(node: Node, earlier: Iterable[Edition]) -> Edition:
+    day: dt.date = node.day()
+    for edition in earlier:
+        if edition.in_force_from == day:
+            return edition
+    raise node.wrong(f"no edition in force from {day.isoformat()} stands before this one")
+
+
+def _refuse_readings_that_are_not_built(read: _ReadAct, readings: Mapping[str, Reading]) -> None:
+    for edition, node in zip(read.editions, read.read_in, strict=True):
+        for name, value in edition.readings.items():
+            if value not in readings[name].allowed:
+                built = ", ".join(str(one) for one in readings[name].allowed)
+                raise node.wrong(f"readings: {name} {value} is not built; built are {built}")
+
+
+def _clauses(node: Node, act: str) -> dict[str, Clause]:
     clauses: dict[str, Clause] = {}
-    for item in fields["clauses"].items():
+    for item in node.items():
         clause = _clause(item, act)
         name = str(clause.citation)
         if name in clauses:
             raise item.wrong(f"the clause {name} stands twice")
         clauses[name] = clause
-    return Edition(
-        act=act,
-        title=title,
-        redaction=fields["redaction"].text(),
-        in_force_from=fields["in_force_from"].day(),
-        in_force_to=fields["in_force_to"].day() if "in_force_to" in fields else None,
-        clauses=MappingProxyType(clauses),
-        windows=MappingProxyType(
-            {name: _window(name, item, clauses) for name, item in fields["windows"].fields(WINDOWS_IN_USE).items()}
-        ),
-        sources=MappingProxyType({slug: _known(item, clauses) for slug, item in fields["sources"].children().items()}),
-    )
+    return clauses
 
 
-def _clause(node: _Node, act: str) -> Clause:
-    fields = node.fields(("id", "kk", "en"), ("extraction",))
+def _clause(node: Node, act: str) -> Clause:
+    fields = node.fields(("id", "kk", "en", "ru"), ("extraction",))
     citation = fields["id"].citation()
     if citation.act != act:
         raise fields["id"].wrong(f"a clause of act {act} begins with {act}")
@@ -217,10 +225,10 @@ def _clause(node: _Node, act: str) -> Clause:
         if quoted not in kk:
             raise pair["kk"].wrong("these words do not stand in the clause")
         extraction.append((quoted, pair["seed"].text()))
-    return Clause(citation, kk, fields["en"].text(), tuple(extraction))
+    return Clause(citation, kk, fields["en"].text(), fields["ru"].text(), tuple(extraction))
 
 
-def _window(name: str, node: _Node, clauses: Mapping[str, Clause]) -> Window:
+def _window(name: str, node: Node, clauses: Mapping[str, Clause]) -> Window:
     fields = node.fields(("value", "standing"), ("cite", "note"))
     footing = fields["standing"].parsed(Footing)
     if footing is Footing.QUOTED and "cite" not in fields:
@@ -234,7 +242,7 @@ def _window(name: str, node: _Node, clauses: Mapping[str, Clause]) -> Window:
     )
 
 
-def _known(node: _Node, clauses: Iterable[str]) -> Citation:
+def _known(node: Node, clauses: Iterable[str]) -> Citation:
     citation = node.citation()
     if str(citation) not in clauses:
         raise node.wrong(f"no loaded act has the clause {citation}")
@@ -244,9 +252,11 @@ def _known(node: _Node, clauses: Iterable[str]) -> Citation:
 # ---------------------------------------------------------------- categories and readings
 
 
-def _categories(node: _Node, known: Iterable[str]) -> dict[str, Category]:
+def _categories(node: Node, known: Iterable[str]) -> tuple[tuple[str, ...], dict[str, Category]]:
+    """The way of the information on payments, and the categories by slug."""
     categories: dict[str, Category] = {}
-    for item in node.fields(("categories",))["categories"].items():
+    fields = node.fields(("payment_chain", "categories"))
+    for item in fields["categories"].items():
         category = _category(item, known)
         if category.slug in categories or category.code in {other.code for other in categories.values()}:
             raise item.wrong(f"the category {category.code} {category.slug} stands twice")
@@ -254,34 +264,57 @@ def _categories(node: _Node, known: Iterable[str]) -> dict[str, Category]:
     for category in categories.values():
         if category.yields_to is not None and category.yields_to not in categories:
             raise node.wrong(f"{category.slug} yields to {category.yields_to}, which is not a category")
-    return categories
+    return tuple(item.text() for item in fields["payment_chain"].not_empty()), categories
 
 
-def _category(node: _Node, known: Iterable[str]) -> Category:
-    fields = node.fields(("code", "slug", "list", "priority", "kk", "cites"), ("yields_to", "excluded_residency"))
+def _category(node: Node, known: Iterable[str]) -> Category:
+    fields = node.fields(
+        ("code", "slug", "list", "priority", "kk", "chains", "cites"),
+        ("yields_to", "excluded_residency", "reconciliation", "documents"),
+    )
     category_list = fields["list"].parsed(CategoryList)
     if category_list.state_paid != (fields["priority"].value is not None):
         raise fields["priority"].wrong("exactly the categories that the state pays for have a priority; write null")
     excluded = fields["excluded_residency"].items() if "excluded_residency" in fields else []
+    chains = tuple(tuple(system.text() for system in chain.not_empty()) for chain in fields["chains"].not_empty())
     return Category(
         code=fields["code"].text(),
         slug=fields["slug"].text(),
         list=category_list,
         priority=fields["priority"].integer() if category_list.state_paid else None,
         kk=fields["kk"].text(),
-        cites=tuple(_known(item, known) for item in _not_empty(fields["cites"])),
+        cites=tuple(_known(item, known) for item in fields["cites"].not_empty()),
         yields_to=fields["yields_to"].text() if "yields_to" in fields else None,
         excluded_residency=frozenset(item.parsed(Residency) for item in excluded),
+        chains=chains,
+        systems=frozenset(system for chain in chains for system in chain),
+        reconciliation=_profiles(fields["reconciliation"]) if "reconciliation" in fields else MappingProxyType({}),
+        documents=_documents(fields["documents"], known) if "documents" in fields else None,
     )
 
 
-def _readings(node: _Node, known: Iterable[str]) -> dict[str, Reading]:
+def _profiles(node: Node) -> Mapping[str, Profile | None]:
+    """One profile for all (subgroup ""), or one for each subgroup; null: by the source's list alone."""
+    if not isinstance(node.value, Mapping):
+        return MappingProxyType({"": node.parsed(Profile)})
+    return MappingProxyType(
+        {name: None if item.value is None else item.parsed(Profile) for name, item in node.children().items()}
+    )
+
+
+def _documents(node: Node, known: Iterable[str]) -> ProvisionalDocuments:
+    fields = node.fields(("item", "all"))
+    groups = (frozenset(document.text() for document in group.not_empty()) for group in fields["all"].not_empty())
+    return ProvisionalDocuments(_known(fields["item"], known), tuple(groups))
+
+
+def _readings(node: Node, known: Iterable[str]) -> dict[str, Reading]:
     readings = node.fields(("readings",))["readings"].fields(READINGS_IN_USE)
     return {name: _reading(name, item, known) for name, item in readings.items()}
 
 
-def _reading(name: str, node: _Node, known: Iterable[str]) -> Reading:
-    fields = node.fields(("value", "allowed", "ambiguity", "cites", "why"))
+def _reading(name: str, node: Node, known: Iterable[str]) -> Reading:
+    fields = node.fields(("value", "allowed", "ambiguity", "decision", "cites", "why"))
     allowed = tuple(_choice(item) for item in fields["allowed"].items())
     value = _choice(fields["value"])
     if value not in allowed:
@@ -291,17 +324,31 @@ def _reading(name: str, node: _Node, known: Iterable[str]) -> Reading:
         value=value,
         allowed=allowed,
         ambiguity=fields["ambiguity"].text(),
-        cites=tuple(_known(item, known) for item in _not_empty(fields["cites"])),
+        decision=fields["decision"].text(),
+        cites=tuple(_known(item, known) for item in fields["cites"].not_empty()),
         why=fields["why"].text(),
     )
 
 
-def _choice(node: _Node) -> str | bool:
-    return node.value if isinstance(node.value, bool) else node.text()
+def _choice(node: Node) -> str | bool | int:
+    return node.value if isinstance(node.value, int) else node.text()
 
 
-def _not_empty(node: _Node) -> list[_Node]:
-    items = node.items()
-    if not items:
-        raise node.wrong("at least one is needed")
-    return items
+def _feeds(node: Node, known: Iterable[str]) -> tuple[dict[str, Feed], frozenset[str]]:
+    fields = node.fields(("feeds", "forbidden_markings"))
+    feeds = {name: _feed(name, item, known) for name, item in fields["feeds"].children().items()}
+    forbidden = fields["forbidden_markings"].fields(("cite", "markings"))
+    _known(forbidden["cite"], known)
+    return feeds, frozenset(item.text() for item in forbidden["markings"].not_empty())
+
+
+def _feed(name: str, node: Node, known: Iterable[str]) -> Feed:
+    fields = node.fields(("from", "to", "frequency", "cites"), ("monitored",))
+    return Feed(
+        name=name,
+        sender=fields["from"].text(),
+        receiver=fields["to"].text(),
+        frequency=fields["frequency"].parsed(Frequency),
+        cites=tuple(_known(item, known) for item in fields["cites"].not_empty()),
+        monitored=fields["monitored"].flag() if "monitored" in fields else True,
+    )

@@ -40,13 +40,30 @@ def another_act(documents: dict[str, Any], **changes: object) -> None:
     for clause in act["editions"][0]["clauses"]:
         clause["id"] = clause["id"].replace("004", "009")
     act["editions"][0]["sources"] = {}
-    act["editions"][0]["windows"]["state_retention_months"]["cite"] = "009 p.9 part 1"
+    for window in act["editions"][0]["windows"].values():
+        if "cite" in window:
+            window["cite"] = window["cite"].replace("004", "009")
     documents["009.yaml"] = act | changes
 
 
 MISTAKES: list[tuple[str, Change, str, str, str]] = [
-    ("no act", lambda d: d.pop("004.yaml"), "config/regulation", "", "no act is there"),
-    ("an unknown key", lambda d: d["004.yaml"].update(extra=1), "004.yaml", "extra", "known are act, editions"),
+    ("no act", lambda d: d.pop("004.yaml"), "config/regulation", "", "no act in force is there"),
+    (
+        "an unknown key",
+        lambda d: d["004.yaml"].update(extra=1),
+        "004.yaml",
+        "extra",
+        "known are act, clauses, editions",
+    ),
+    ("an act that is not law", lambda d: d["003.yaml"].update(standing="old"), "003.yaml", "standing", "old"),
+    ("no editions", lambda d: d["004.yaml"].update(editions=[]), "004.yaml", "editions", "at least one"),
+    (
+        "editions of an act that judges no day",
+        lambda d: d["003.yaml"].update(editions=[]),
+        "003.yaml",
+        "editions",
+        "known are act, clauses, held, standing, title",
+    ),
     ("a missing key", lambda d: d["004.yaml"].pop("title"), "004.yaml", "title", "missing"),
     ("another number", lambda d: d["004.yaml"].update(act="005"), "004.yaml", "act", "005.yaml"),
     ("no time zone", lambda d: d["004.yaml"].update(timezone="Asia/Nowhere"), "004.yaml", "timezone", "Nowhere"),
@@ -98,9 +115,9 @@ MISTAKES: list[tuple[str, Change, str, str, str]] = [
     ),
     (
         "extraction of other words",
-        lambda d: edition(d)["clauses"][1]["extraction"][0].update(kk="басқа"),
+        lambda d: edition(d)["clauses"][7]["extraction"][0].update(kk="басқа"),
         "004.yaml",
-        "editions[0].clauses[1].extraction[0].kk",
+        "editions[0].clauses[7].extraction[0].kk",
         "do not stand in the clause",
     ),
     (
