@@ -8,23 +8,23 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from lxml import etree
 from sqlalchemy import Connection
 
-from gateway.errors import EditionNotInForce, MalformedMessage
+from gateway.errors import MalformedMessage
 from gateway.exchange.serve import ServiceAnswer
 from gateway.model import Iin
-from gateway.registry.categories import consumer_facts
-from gateway.registry.standing import Standing, standing
-from gateway.registry.store import history_of
+from gateway.registry.serving import Asked, Found, standings_of
+from gateway.registry.standing import Standing
 from gateway.regulation.law import Law
 from gateway.shep.dates import write_datetime
 from gateway.shep.faults import SUCCESS
 from gateway.shep.messages import StatusInfo, SyncRequest
-from gateway.shep.payload import PayloadCodec, decode
+from gateway.shep.payload import PayloadCodec, decode_in_place
 from gateway.xml import DEFAULT_BOUNDS, XmlBounds, leaf_text, local_name
 
 SERVICE_ID: Final = "FUND_CONSUMER_STATUS"
@@ -55,30 +55,33 @@ class ConsumerQuery:
 
 
 class ConsumerStatusService:
-    """The handler: reads the request, asks the registry, builds the answer."""
+    """The handler: reads the requests, asks the registry once for all of them, builds each answer."""
 
     def __init__(self, law: Law, *, bounds: XmlBounds = DEFAULT_BOUNDS) -> None:
         self._law = law
         self._bounds = bounds
 
-    def answer(self, connection: Connection, request: SyncRequest, *, at: dt.datetime) -> ServiceAnswer:
+    def read(self, request: SyncRequest, *, at: dt.datetime) -> Asked:
         """See gateway.exchange.serve.Service."""
         if request.data is None:
             raise MalformedMessage("<data> is missing", code="no_payload")
-        query = read_request(decode(request.data, CODEC, root_name=REQUEST, bounds=self._bounds))
-        as_of = query.as_of or self._law.local_day(at)
-        history = history_of(connection, query.iin, at)
-        found: Standing | None = None
+        query = read_request(decode_in_place(request.data, CODEC, root_name=REQUEST, bounds=self._bounds))
+        return Asked(query.iin, query.as_of or self._law.local_day(at), at)
+
+    def load(self, connection: Connection, questions: Sequence[Asked]) -> Sequence[Found]:
+        """Everybody's standing, each as it was known when its question came."""
+        return standings_of(connection, questions, self._law)
+
+    def answer(self, question: Asked, found: Found) -> ServiceAnswer:
+        """See gateway.exchange.serve.Service."""
         status, result = NO_DATA, NO_DATA.code
-        if history:
-            try:
-                found = standing(
-                    consumer_facts(history, self._law), as_of=as_of, known_at=self._law.local_day(at), law=self._law
-                )
-                status, result = SUCCESS, ANSWERED
-            except EditionNotInForce:
-                status, result = EDITION_NOT_IN_FORCE, EDITION_NOT_IN_FORCE.code
-        payload = build_response(query.iin, as_of=as_of, known_at=at, result=result, standing=found)
+        if found.standing is not None:
+            status, result = SUCCESS, ANSWERED
+        elif found.heard_of:
+            status, result = EDITION_NOT_IN_FORCE, EDITION_NOT_IN_FORCE.code
+        payload = build_response(
+            question.iin, as_of=question.as_of, known_at=question.known_at, result=result, standing=found.standing
+        )
         return ServiceAnswer(status, payload, CODEC)
 
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from gateway.model import Fact, RecordedFact
 from gateway.registry.days import birthday
-from gateway.regulation.law import Law, Residency
+from gateway.registry.facts import CategoryRecord, ConsumerFacts, Death, Removal
+from gateway.regulation.law import Law
 
 REGISTER_ANSWERS_ASSIGN: Final = "register_answers_assign"
 
@@ -27,8 +28,7 @@ _ASSIGNS: Final[Mapping[tuple[str, str], str]] = {
     ("cbdi", "disability"): PERSON_WITH_DISABILITY,
 }
 
-#: reasons of a removal (p.18(6)); the Rules have no list of them. `death` is reserved (A-38)
-REASON_DEATH: Final = "death"
+#: reasons of a removal (p.18(6)) that this module gives; the Rules have no list of them
 REASON_COME_OF_AGE: Final = "come_of_age"
 REASON_PERIOD_ENDED: Final = "period_ended"
 REASON_NO_LONGER_LISTED: Final = "no_longer_listed"
@@ -36,56 +36,6 @@ REASON_NO_LONGER_LISTED: Final = "no_longer_listed"
 #: values of attributes that mappers write
 _DECEASED: Final = "deceased"
 _ANNULLED: Final = "annulled"
-
-
-@dataclass(frozen=True, slots=True)
-class Removal:
-    """Fields 4-6 of 004 p.18: all of them or none."""
-
-    date: dt.date
-    """First day without the category."""
-    source: str
-    reason: str
-    received_at: dt.date
-    """Day on which the information arrived; it may precede `date`."""
-    evidence: str
-    """Id of the message that brought it."""
-
-
-@dataclass(frozen=True, slots=True)
-class CategoryRecord:
-    """One assignment of one category: 004 p.18 and p.53 (field 1, the IIN, is that of the person asked about)."""
-
-    category: str
-    assigned_date: dt.date
-    assigned_source: str
-    received_at: dt.date
-    """Day on which the record arrived."""
-    evidence: str
-    """Id of the message that brought it."""
-    removal: Removal | None = None
-    readings: tuple[str, ...] = ()
-    """Readings without which the record would not be there."""
-
-
-@dataclass(frozen=True, slots=True)
-class Death:
-    """Ends every basis from its own day, even when it arrives late (A-38)."""
-
-    died_on: dt.date
-    source: str
-    received_at: dt.date
-    evidence: str
-
-
-@dataclass(frozen=True, slots=True)
-class ConsumerFacts:
-    """All that the rules look at: REGISTRY.md 3.1-3.4, as far as it is built."""
-
-    records: tuple[CategoryRecord, ...] = ()
-    deaths: tuple[Death, ...] = ()
-    residency: Residency = Residency.CITIZEN
-    """The registers that are built do not tell a permanent from a temporary foreigner, so nobody is taken for one."""
 
 
 def consumer_facts(history: Iterable[RecordedFact], law: Law) -> ConsumerFacts:

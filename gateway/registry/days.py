@@ -18,6 +18,19 @@ def add_months(day: dt.date, months: int) -> dt.date:
     return dt.date(year, month, min(day.day, calendar.monthrange(year, month)[1]))
 
 
+def month_of(day: dt.date) -> int:
+    """The calendar month of a day as one number (gateway.registry.facts.Month)."""
+    return day.year * _MONTHS_IN_YEAR + day.month - 1
+
+
+def first_day(month: int) -> dt.date:
+    return dt.date(month // _MONTHS_IN_YEAR, month % _MONTHS_IN_YEAR + 1, 1)
+
+
+def last_day(month: int) -> dt.date:
+    return first_day(month + 1) - ONE_DAY
+
+
 def end_of_month(day: dt.date) -> dt.date:
     return day.replace(day=calendar.monthrange(day.year, day.month)[1])
 

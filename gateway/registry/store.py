@@ -12,13 +12,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, insert, select, text
+from sqlalchemy import Connection, insert, select, text
 
 from gateway.errors import EditionNotInForce, MappingError
 from gateway.model import Answer, Fact, Iin, Provenance, RecordedFact
-from gateway.registry.categories import arrival_is_news, ask_again_on, consumer_facts
+from gateway.registry.categories import arrival_is_news, ask_again_on
+from gateway.registry.facts import ConsumerFacts
+from gateway.registry.people import recorded_fact
+from gateway.registry.serving import Asked, computed_standings_of
 from gateway.registry.standing import Standing, standing
 from gateway.registry.tables import FACT, MAX_KEY_CHARACTERS, MAX_KIND_CHARACTERS
+from gateway.registry.touched import touch
 from gateway.regulation.law import Law
 
 _RecordKey = tuple[str, str, str]
@@ -73,6 +77,7 @@ def record_answer(
             rows.append(_row(last.fact, provenance, version + 1, present=False))
     if rows:
         connection.execute(insert(FACT), rows)
+        touch(connection, {row["iin"] for row in rows}, provenance.received_at)
     return RecordedCounts(new, changed, unchanged, gone)
 
 
@@ -83,7 +88,7 @@ def history_of(connection: Connection, iin: Iin, known_at: dt.datetime) -> tuple
         .where(FACT.c.iin == iin.value, FACT.c.received_at <= known_at)
         .order_by(FACT.c.received_at, FACT.c.system, FACT.c.kind, FACT.c.key, FACT.c.version)
     )
-    return tuple(_recorded(row) for row in connection.execute(query).mappings())
+    return tuple(recorded_fact(row) for row in connection.execute(query))
 
 
 def facts_of(connection: Connection, iin: Iin, known_at: dt.datetime) -> tuple[RecordedFact, ...]:
@@ -95,19 +100,25 @@ def facts_of(connection: Connection, iin: Iin, known_at: dt.datetime) -> tuple[R
 
 
 def standing_of(connection: Connection, iin: Iin, *, as_of: dt.date, known_at: dt.datetime, law: Law) -> Standing:
-    """The person's standing on `as_of` by what was known at `known_at`. Raises EditionNotInForce."""
-    facts = consumer_facts(history_of(connection, iin, known_at), law)
-    return standing(facts, as_of=as_of, known_at=law.local_day(known_at), law=law)
+    """The person's standing on `as_of` by all that was known at `known_at`, answers and lists.
+
+    From the facts; what the cache holds is the same answer, given earlier (gateway.registry.serving). Raises
+    EditionNotInForce.
+    """
+    law.edition_on(as_of)
+    (found,) = computed_standings_of(connection, [Asked(iin, as_of, known_at)], law)
+    if found.standing is None:  # nobody has told us anything, which is an answer too: no basis
+        return standing(ConsumerFacts(), as_of=as_of, known_at=law.local_day(known_at), law=law)
+    return found.standing
 
 
 def next_change_of(connection: Connection, iin: Iin, *, system: str, after: dt.datetime, law: Law) -> dt.date | None:
     """The first day after `after` on which the person's standing changes by itself, or on which an answer of `system`
     may say something new (a child comes of age, a period ends). None: no such day is known."""
     today = law.local_day(after)
-    history = history_of(connection, iin, after)
-    news = ask_again_on(_last_versions(history), system=system, after=today, law=law)
+    news = ask_again_on(facts_of(connection, iin, after), system=system, after=today, law=law)
     try:
-        own = standing(consumer_facts(history, law), as_of=today, known_at=today, law=law).next_change
+        own = standing_of(connection, iin, as_of=today, known_at=after, law=law).next_change
     except EditionNotInForce:  # no standing on that day, so nothing of it that could change
         own = None
     return min((day for day in (own, news) if day is not None), default=None)
@@ -167,12 +178,12 @@ def _latest(
         .order_by(FACT.c.received_at, FACT.c.version)
     )
     latest: dict[_RecordKey, tuple[RecordedFact | None, int]] = {}
-    for row in connection.execute(query).mappings():
-        recorded = _recorded(row)
+    for row in connection.execute(query):
+        recorded = recorded_fact(row)
         key = _key(recorded.fact)
         before, version = latest.get(key, (None, 0))
         visible = recorded if recorded.provenance.received_at <= provenance.received_at else before
-        latest[key] = visible, max(version, row["version"])
+        latest[key] = visible, max(version, row.version)
     return latest
 
 
@@ -192,24 +203,3 @@ def _row(fact: Fact, provenance: Provenance, version: int, *, present: bool) -> 
         "signer_serial": provenance.signer_serial,
         "received_at": provenance.received_at,
     }
-
-
-def _recorded(row: RowMapping) -> RecordedFact:
-    return RecordedFact(
-        fact=Fact(
-            kind=row["kind"],
-            subject=Iin(row["iin"]),
-            key=row["key"],
-            valid_from=row["valid_from"],
-            valid_to=row["valid_to"],
-            attributes=row["attributes"],
-        ),
-        provenance=Provenance(
-            message_id=row["message_id"],
-            system=row["system"],
-            signer_subject=row["signer_subject"],
-            signer_serial=row["signer_serial"],
-            received_at=row["received_at"],
-        ),
-        present=row["present"],
-    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 import re
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from sqlalchemy import Engine
 
 from gateway import resources
 from gateway.errors import InvalidIdentifier, MalformedMessage
-from gateway.exchange.journal import Journal
+from gateway.exchange.journal import Journal, JournalWriter
 from gateway.exchange.serve import Server
 from gateway.fund import consumer
 from gateway.fund.consumer import ConsumerStatusService, build_response, read_request
@@ -37,6 +38,9 @@ def contract() -> etree.XMLSchema:
     return etree.XMLSchema(etree.parse(str(resources.path("wsdl/fund/consumer_status.xsd"))))
 
 
+MESSAGE_IDS = (f"req-{number}" for number in itertools.count(1))
+
+
 def request(**fields: str) -> etree._Element:
     root = etree.Element(consumer.REQUEST, nsmap={"cs": consumer.NAMESPACE})
     for name, text in fields.items():
@@ -47,6 +51,7 @@ def request(**fields: str) -> etree._Element:
 def server(engine: Engine, keys: Keys) -> Server:
     return Server(
         engine=engine,
+        journal=JournalWriter(),
         services={consumer.SERVICE_ID: ConsumerStatusService(law())},
         key=lambda: keys["gateway"],
         trust=trust(keys.pki),
@@ -57,7 +62,8 @@ def server(engine: Engine, keys: Keys) -> Server:
 def served(
     engine: Engine, keys: Keys, payload: etree._Element, codec: PayloadCodec = PayloadCodec.ELEMENT
 ) -> SyncResponse | ErrorInfo:
-    body = sync_channel.build_request(request_info(consumer.SERVICE_ID), payload, codec)
+    info = request_info(consumer.SERVICE_ID, next(MESSAGE_IDS))
+    body = sync_channel.build_request(info, payload, codec)
     data = sign_body(body, keys["client"], form=KeyInfoForm.KEY_IDENTIFIER)
     reply = server(engine, keys).handle(data, received_at=NOW)
     return sync_channel.read_reply(verify_envelope(reply.body).body)
