@@ -1,162 +1,74 @@
-"""One question to one register: steps 1 to 13 of DESIGN.md, "How a message travels", in one place.
+"""One question to one register: steps 1 to 13 of DESIGN.md, "How a message travels".
 
 What is stored before the post is what makes the rest honest: a reply that never comes, or that must not be used,
-leaves a row that says so, and the question is never sent again by itself.
+leaves a row that says so. Whoever goes on with the row later, after a retry's delay or after a crash, sends the same
+bytes under the same id, and takes the reply as it is taken here.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, Final
-from urllib.parse import urlsplit
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, Final, Protocol
 
 import structlog
-from lxml import etree
-from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Engine
 
-from gateway.database import writing
+from gateway import telemetry
 from gateway.errors import (
     GatewayError,
-    MalformedMessage,
+    LeaseLost,
     MappingError,
-    OperatorError,
     OutcomeUnknown,
     PeerError,
-    PeerFault,
     PeerUnavailable,
-    SignatureRefused,
-    StoreError,
-    TrustRefused,
     Undecided,
 )
-from gateway.exchange import due, outbox
-from gateway.exchange.business import read_payload, signed_payload
-from gateway.exchange.journal import EntryKind, JournalEntry, MessageDirection, Signer, Verdict, append, append_verdict
-from gateway.exchange.outbox import State
-from gateway.exchange.transport import Reply, Transport
-from gateway.exchange.verification import (
-    Evidence,
-    TrustPolicy,
-    VerifiedMessage,
-    check_own_signature,
-    verify_message,
-)
-from gateway.model import Answer, Consent, Fact, Iin, Outcome, Provenance, Query, Rejection
-from gateway.registry.store import next_change_of, record_answer
+from gateway.exchange import circuit, due, outbox
+from gateway.exchange.circuit import Admission
+from gateway.exchange.due import Due
+from gateway.exchange.ending import Ended, Endings, Tried, carries_consent, storing
+from gateway.exchange.journal import JournalWriter
+from gateway.exchange.limits import DEFAULT_LIMITS, ExchangeLimits, circuit_policy, lease_of, retry_policy
+from gateway.exchange.outbox import URGENT, Exchange, NewExchange, State
+from gateway.exchange.question import AskPolicy, Question, prepare
+from gateway.exchange.results import AskResult
+from gateway.exchange.sending import StoredReply, Wire
+from gateway.exchange.transport import Transport
+from gateway.exchange.understanding import Asked, understand
+from gateway.exchange.verification import Evidence, TrustPolicy
+from gateway.model import Consent, Iin, Outcome
 from gateway.regulation.law import Law
-from gateway.shep import envelope, sync_channel
-from gateway.shep.contract import envelope_schema
-from gateway.shep.messages import ErrorInfo, RequestInfo, ResponseInfo, Sender, SyncResponse
-from gateway.shep.payload import PayloadCodec
-from gateway.signing.certificate import Certificate
-from gateway.signing.key_info import KeyInfoForm
 from gateway.signing.keys import SigningKey
-from gateway.signing.wss import sign_body
-from gateway.systems import RequestPayloadSignature, SystemDefinition, find_system
-from gateway.trust.verdict import RevocationState, RevocationStatus
-from gateway.xml import DEFAULT_BOUNDS, XmlBounds, parse
+from gateway.systems import Channel, SystemDefinition, find_system
+from gateway.telemetry import Flow, step
+from gateway.trust.verdict import RevocationState
 
 _LOG: Final = structlog.get_logger()
-
-#: names a fault code that may be shown: anything else could be anything
-_SHOWN_CODE_CHARS: Final = 40
+_ADMITTED: Final = Admission(True)
 
 
-@dataclass(frozen=True, slots=True)
-class AskPolicy:
-    """Where and as whom we ask, and what a reply may cost. The daemon makes it from the settings."""
+class Questions(Protocol):
+    """Who asks on the asynchronous channel: `ask` and `ask_due` as Asker has them, answered by an acknowledgement."""
 
-    url: str
-    sender: Sender
-    #: participant code for registers whose system.toml names none
-    requester: str = ""
-    key_info: KeyInfoForm = KeyInfoForm.KEY_IDENTIFIER
-    #: upper bounds; a system's own shorter ones win
-    connect_timeout_s: float = 5.0
-    reply_timeout_s: float = 60.0
-    max_reply_bytes: int = 2_000_000
-    bounds: XmlBounds = DEFAULT_BOUNDS
-    #: BINs whose certificates may sign a reply; empty: any trusted certificate but our own
-    signer_bins: frozenset[str] = frozenset()
-    #: how far a peer's clock and time zone may be off. It matters only for replies that repeat none of our ids:
-    #: nothing else tells them from an old answer about the same person. An hour: the zone change of 2024 is still
-    #: missing in some systems (SHEP.md 1.5 shows both +05:00 and +06:00)
-    clock_tolerance: dt.timedelta = dt.timedelta(minutes=65)
+    def ask(
+        self, system: str, subject: Iin, *, facts: Sequence[str] = (), consent: Consent | None = None
+    ) -> AskResult: ...
 
-
-@dataclass(frozen=True, slots=True)
-class AskResult:
-    """What came of one question. `outcome` UNKNOWN is never NOT_FOUND; then `error` says why, typed by who must act."""
-
-    message_id: str
-    system: str
-    service_id: str
-    state: State
-    outcome: Outcome
-    asked_at: dt.datetime
-    finished_at: dt.datetime
-    request_journal_id: int
-    facts: tuple[Fact, ...] = ()
-    rejection: Rejection | None = None
-    signer: Certificate | None = None
-    revocation: RevocationStatus | None = None
-    reply_journal_id: int | None = None
-    error: GatewayError | None = None
-
-    def as_dict(self) -> dict[str, Any]:
-        """The result of `gateway query --json` (docs/reference/contract.md)."""
-        document: dict[str, Any] = {
-            "message_id": self.message_id,
-            "system": self.system,
-            "service_id": self.service_id,
-            "outcome": str(self.outcome),
-            "state": str(self.state),
-            "facts": [_fact_as_dict(fact) for fact in self.facts],
-            "signer": None if self.signer is None else _signer_as_dict(self.signer),
-            "revocation": None if self.revocation is None else _revocation_as_dict(self.revocation),
-        }
-        if self.rejection is not None:
-            document["rejection"] = {"code": self.rejection.code, "message": self.rejection.message}
-        if self.error is not None:
-            document["error"] = {
-                "code": self.error.code,
-                "step": step_of(self.error),
-                "message": self.error.message,
-            }
-        return document
-
-
-@dataclass(frozen=True, slots=True)
-class _Question:
-    """What steps 3 to 9 settled and steps 10 to 13 need."""
-
-    definition: SystemDefinition
-    service_id: str
-    query: Query
-    codec: PayloadCodec
-    key: SigningKey
-    request_entry_id: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Understood:
-    """A reply that held in every respect."""
-
-    answer: Answer
-    message: VerifiedMessage
+    def ask_due(self, wish: Due, *, holder: str) -> AskResult | None: ...
 
 
 class Asker:
-    """Asks registers. Safe to use from several threads when its ports are."""
+    """Asks registers, each on its channel; the way of a row below is the synchronous one's.
+
+    Safe to use from several threads when its ports are.
+    """
 
     def __init__(
         self,
         *,
         engine: Engine,
+        journal: JournalWriter,
         transport: Transport,
         systems: Mapping[str, SystemDefinition],
         key: Callable[[], SigningKey],
@@ -165,326 +77,244 @@ class Asker:
         policy: AskPolicy,
         clock: Callable[[], dt.datetime],
         new_message_id: Callable[[], str],
+        asynchronous: Questions | None = None,
+        limits: ExchangeLimits = DEFAULT_LIMITS,
+        holder: str = "one question",
+        jitter: Callable[[], float] = lambda: 1.0,
     ) -> None:
+        """`jitter` gives a random number from 0 to 1 (gateway.exchange.retry)."""
         self._engine = engine
-        self._transport = transport
         self._systems = systems
         self._key = key
         self._trust = trust
-        self._law = law
         self._policy = policy
         self._clock = clock
         self._new_message_id = new_message_id
+        self._journal = journal
+        self._asynchronous = asynchronous
+        self._limits = limits
+        self._holder = holder
+        self.wire: Final = Wire(engine=engine, transport=transport, journal=self._journal, clock=clock)
+        self._endings = Endings(engine=engine, journal=self._journal, law=law, clock=clock, jitter=jitter)
 
     def system(self, name: str) -> SystemDefinition:
         """A system by slug or alias. Raises OperatorError (`unknown_system`)."""
         return find_system(self._systems, name)
 
+    def systems_asked_through(self, service_ids: Collection[str]) -> frozenset[str]:
+        """The systems whose questions without a consent go to one of these services."""
+        if not service_ids:
+            return frozenset()
+        return frozenset(
+            system.slug
+            for system in self._systems.values()
+            for service in system.services
+            if service.service_id in service_ids and not service.consent
+        )
+
     def ask(self, system: str, subject: Iin, *, facts: Sequence[str] = (), consent: Consent | None = None) -> AskResult:
-        """Ask one register about one person, once.
+        """Ask one register about one person, now, whatever its circuit says: a person waits for it.
 
-        Raises only for what is wrong on our side: before the post OperatorError (nothing was sent), after it
-        StoreError (the row stays `asked`; the reply, if one came, is in the journal or nowhere). Everything that the
-        other side can do to us is an AskResult.
+        What could not be delivered is tried again by the workers, and the result says so. Raises only for what is wrong
+        on our side: before the post OperatorError (nothing was sent), after it StoreError (the row stays `asked` until
+        its lease ends; the reply, if one came, is in the journal or nowhere). Everything that the other side can do to
+        us is an AskResult.
         """
-        # 1, 2: the caller decided whom, where and why
         definition = self.system(system)
-        kinds = _kinds(definition, facts)
-        asked_at = self._clock()
-        query = Query(
-            subject=subject,
-            message_id=self._new_message_id(),
-            created_at=asked_at,
-            facts=kinds,
-            requester=definition.requester or self._policy.requester,
-            consent=consent,
+        if definition.channel is Channel.ASYNC and self._asynchronous is not None:
+            return self._asynchronous.ask(system, subject, facts=facts, consent=consent)
+        with telemetry.message(self.flow, system=definition.slug) as this:
+            question = self._prepared(definition, subject, facts=facts, consent=consent)
+            this.about(message_id=question.query.message_id, service_id=question.service_id)
+            row = self._stored(question, holder=self._holder, priority=URGENT)
+            return self.send(row, question.signed)
+
+    def ask_due(self, wish: Due, *, holder: str) -> AskResult | None:
+        """Make a question of a row of `due` and post it, if its service may be asked now; if not, it waits as a row of
+        its own. None when the wish was taken by somebody else meanwhile. Raises as `ask`."""
+        definition = self.system(wish.system)
+        if definition.channel is Channel.ASYNC and self._asynchronous is not None:
+            return self._asynchronous.ask_due(wish, holder=holder)
+        with telemetry.message(self.flow, system=definition.slug) as this:
+            return self._ask_due(definition, wish, this, holder=holder)
+
+    def _ask_due(
+        self, definition: SystemDefinition, wish: Due, this: telemetry.message, *, holder: str
+    ) -> AskResult | None:
+        question = self._prepared(definition, wish.iin)
+        this.about(message_id=question.query.message_id, service_id=question.service_id)
+        asked_at = question.query.created_at
+        policy = circuit_policy(question.definition, self._limits)
+        with step(8, "out.sync"), storing(self._engine) as connection:
+            if not due.link(connection, wish, question.query.message_id):
+                return None
+            admission = circuit.ask_leave(connection, question.service_id, policy, asked_at)
+            row = self._record(connection, question, holder=holder, admission=admission)
+        if row.state is State.WAITING:
+            return self._result(row, Ended(State.WAITING, row.due_at))
+        return self.send(row, question.signed, trial=admission.trial)
+
+    # ------------------------------------------------------------ the way of a row (gateway.exchange.workers.Road)
+
+    def lease_of(self, row: Exchange) -> dt.timedelta:
+        """How long the row is held while it is posted."""
+        target = self._policy.target(self.system(row.system))
+        return lease_of(
+            connect_timeout_s=target.connect_timeout_s, reply_timeout_s=target.reply_timeout_s, limits=self._limits
         )
-        service = definition.service_for(query)
 
-        # 3 payload · 4 against its contract
-        payload = definition.mapper.build_request(query)
-        service.request.validate(payload)
+    @property
+    def flow(self) -> Flow:
+        return "out.sync"
 
-        # 5 envelope · 6 signature
-        codec = PayloadCodec(definition.codec)
-        info = RequestInfo(
-            message_id=query.message_id,
-            service_id=service.service_id,
-            message_date=asked_at,
-            sender=self._policy.sender,
-        )
-        key = self._key()
-        sign_data = None
-        if definition.request_payload_signature is RequestPayloadSignature.ENVELOPED:
-            payload, sign_data = signed_payload(payload, codec, key)
-        body = sync_channel.build_request(info, payload, codec, sign_data=sign_data)
-        _check_fits_channel(body)
-        signed = sign_body(body, key, form=self._policy.key_info)
+    def tried(self, row: Exchange, *, trial: bool = False, posted: bool = True) -> Tried:
+        """By what the row is retried. Raises OperatorError (`unknown_system`)."""
+        definition = self.system(row.system)
+        consent = carries_consent(definition, row.service_id)
+        retry = retry_policy(definition, self._limits, consent=consent)
+        return Tried(retry, circuit_policy(definition, self._limits), trial, posted)
 
-        # 7 our own signature, as the other side will see it
-        check_own_signature(signed, key.certificate, self._policy.bounds)
+    def can_ask(self, row: Exchange) -> bool:  # noqa: ARG002 - the port's signature
+        """No synchronous service can be asked about a message."""
+        return False
 
-        # 8 exact bytes and the row, committed before the post
-        with _writing(self._engine) as connection:
-            request_entry_id = append(
-                connection,
-                JournalEntry(
-                    at=asked_at,
-                    direction=MessageDirection.OUT,
-                    step=8,
-                    kind=EntryKind.REQUEST,
-                    system=definition.slug,
-                    service_id=service.service_id,
-                    message_id=query.message_id,
-                    peer=shown_address(self._policy.url),
-                    body=signed,
-                    signer=Signer.of(key.certificate),
-                    verdict=Verdict.SIGNED,
-                ),
-            )
-            outbox.record_asked(
-                connection,
-                message_id=query.message_id,
-                system=definition.slug,
-                service_id=service.service_id,
-                subject=subject,
-                asked_at=asked_at,
-                request_journal_id=request_entry_id,
-            )
-        question = _Question(definition, service.service_id, query, codec, key, request_entry_id)
+    def reconcile(self, row: Exchange) -> bool:
+        """The same bytes may go again though they may have arrived only where that has no second effect; otherwise the
+        row waits for the operator."""
+        if self.tried(row).retry.repeatable:
+            return True
+        with storing(self._engine) as connection:
+            outbox.doubt(connection, row.message_id, due_at=None, code=row.code, lease=row.lease)
+        return False
 
-        # 9 post, once
+    def send(self, row: Exchange, body: bytes, *, trial: bool = False) -> AskResult:
+        """Steps 9 to 13 for a row that is leased: its bytes, once."""
+        definition = self.system(row.system)
         try:
-            reply = self._transport.post(
-                self._policy.url,
-                signed,
-                connect_timeout_s=min(definition.timeouts.connect_s, self._policy.connect_timeout_s),
-                reply_timeout_s=min(definition.timeouts.reply_s, self._policy.reply_timeout_s),
-                max_reply_bytes=self._policy.max_reply_bytes,
-            )
+            reply = self.wire.post(row, body, self._policy.target(definition), "out.sync")
         except (PeerUnavailable, OutcomeUnknown) as error:
-            return self._close_without_reply(question, error)
+            return self._without_reply(row, error, self.tried(row, trial=trial))
+        return self.take_reply(row, reply, trial=trial)
 
-        # 10 exact bytes of the reply, committed before anything of it is read
-        received_at = self._clock()
-        entry = JournalEntry(
-            at=received_at,
-            direction=MessageDirection.IN,
-            step=10,
-            kind=EntryKind.REPLY,
-            system=definition.slug,
-            service_id=service.service_id,
-            message_id=query.message_id,
-            peer=shown_address(self._policy.url),
-            body=reply.body,
-            note=f"HTTP {reply.status}",
-        )
-        with _writing(self._engine) as connection:
-            entry_id = append(connection, entry)
-
-        # 11 verify · 12 read only what was signed
+    def take_reply(self, row: Exchange, reply: StoredReply, *, trial: bool = False, posted: bool = True) -> AskResult:
+        """Steps 11 to 13 for a row that is leased and a reply that is stored."""
+        definition, tried = self.system(row.system), self.tried(row, trial=trial, posted=posted)
         evidence = Evidence()
+
+        def refuse(error: GatewayError) -> AskResult:
+            return self._ended(
+                row,
+                error,
+                lambda: self._endings.refused(row, definition, reply, error, evidence, tried),
+                reply_journal_id=reply.entry_id,
+            )
+
+        if row.subject is None:
+            raise TypeError("a question on the synchronous channel is about a person")
+        asked = Asked(definition, row.message_id, row.subject, row.asked_at, self._key().certificate)
         try:
-            understood = self._understand(reply, question, received_at, evidence)
+            understood = understand(reply, asked, trust=self._trust, policy=self._policy, evidence=evidence)
         except (PeerError, Undecided) as error:
-            return self._close_refused(question, entry, entry_id, error, evidence)
-
-        # 13 facts into the registry, outcome into the row, in one transaction
-        try:
-            return self._close_answered(question, entry, entry_id, understood, evidence)
-        except MappingError as error:  # the registry found that the answer contradicts itself: nothing was kept
-            return self._close_refused(question, entry, entry_id, error, evidence)
-
-    # ------------------------------------------------------------ steps 11 and 12
-
-    def _understand(
-        self, reply: Reply, question: _Question, received_at: dt.datetime, evidence: Evidence
-    ) -> _Understood:
-        policy = self._policy
-        if 300 <= reply.status < 400:
-            raise MalformedMessage(
-                f"the gateway answered with a redirect (HTTP {reply.status}), which is never followed; "
-                "put the true address into shep.sync_url",
-                code="redirected",
-            )
-        try:
-            message = verify_message(
-                reply.body,
-                trust=self._trust,
-                bounds=policy.bounds,
-                at=received_at,
-                evidence=evidence,
-                service=question.definition.slug,
-            )
-        except SignatureRefused as error:
-            if error.code == "unsigned":
-                raise _unsigned_fault(reply.body, policy.bounds) or error from None
-            raise
-        _check_signer(message.certificate, question.key.certificate, policy.signer_bins)
-
-        content = sync_channel.read_reply(message.body)
-        if isinstance(content, ErrorInfo):
-            raise PeerFault(
-                content.code, f"the gateway answered with the fault {_shown_code(content.code)}", signed=True
-            )
-        tied = _check_correlation(content.info, question.query)
-        if content.info.status.code not in question.definition.success_codes:
-            answer = _rejected(content.info)
-        else:
-            answer = self._read_answer(content, message, question, received_at)
-            tied = _check_answers_our_question(answer, question.query) or tied
-        if not tied:
-            _check_recent(content.info, question.query, received_at, policy.clock_tolerance)
-        return _Understood(answer, message)
-
-    def _read_answer(
-        self, content: SyncResponse, message: VerifiedMessage, question: _Question, received_at: dt.datetime
-    ) -> Answer:
-        definition = question.definition
-        if content.data is None:
-            raise MalformedMessage("the answer says that it was processed and carries no data", code="no_payload")
-        payload = read_payload(
-            content.data,
-            message,
-            definition,
-            trust=self._trust,
-            at=received_at,
-            ours=question.key.certificate,
-            bounds=self._policy.bounds,
-        )
-        try:
-            if definition.validate_response:
-                definition.response_contract.validate(payload)
-            return definition.mapper.read_response(payload)
-        except PeerError:
-            raise
-        except Exception as error:  # a folder's own code: its fault must not take the process or the row with it
-            raise MappingError(
-                f"mapper.py of {definition.slug} failed with {type(error).__name__}; "
-                "try the recorded reply with `gateway read`",
-                code="mapper_failed",
-            ) from error
-
-    # ------------------------------------------------------------ how a row ends
-
-    def _close_without_reply(self, question: _Question, error: PeerUnavailable | OutcomeUnknown) -> AskResult:
-        state = State.UNREACHABLE if isinstance(error, PeerUnavailable) else State.UNKNOWN
-        finished_at = self._clock()
-        with _writing(self._engine) as connection:
-            outbox.settle(
-                connection,
-                question.query.message_id,
-                state=state,
-                outcome=Outcome.UNKNOWN,
-                code=error.code,
-                at=finished_at,
-            )
-        return self._result(question, state, finished_at, error=error)
-
-    def _close_refused(
-        self, question: _Question, entry: JournalEntry, entry_id: int, error: GatewayError, evidence: Evidence
-    ) -> AskResult:
-        state = State.UNKNOWN if isinstance(error, Undecided) else State.REFUSED
-        finished_at = self._clock()
-        with _writing(self._engine) as connection:
-            append_verdict(
-                connection,
-                entry_id,
-                entry,
-                at=finished_at,
-                step=11,
-                verdict=error.code,
-                signer=evidence.signer,
-                revocation=evidence.revocation,
-                deciding=evidence.deciding,
-                note=f"{entry.note}; refused at {step_of(error)}",
-            )
-            outbox.settle(
-                connection,
-                question.query.message_id,
-                state=state,
-                outcome=Outcome.UNKNOWN,
-                code=error.code,
-                at=finished_at,
-                reply_journal_id=entry_id,
-            )
-        return self._result(question, state, finished_at, reply_journal_id=entry_id, error=error)
-
-    def _close_answered(
-        self, question: _Question, entry: JournalEntry, entry_id: int, understood: _Understood, evidence: Evidence
-    ) -> AskResult:
-        answer, message, query = understood.answer, understood.message, question.query
+            return refuse(error)
+        message, answer = understood.message, understood.answer
         if message.revocation.status is RevocationState.UNKNOWN:
-            _LOG.warning(
-                "trust",
-                action="unknown_revocation_accepted",
-                system=question.definition.slug,
-                message_id=query.message_id,
-            )
-        finished_at = self._clock()
-        with _writing(self._engine) as connection:
-            append_verdict(
-                connection,
-                entry_id,
-                entry,
-                at=finished_at,
-                step=11,
-                verdict=Verdict.ACCEPTED,
-                signer=evidence.signer,
-                revocation=evidence.revocation,
-                deciding=evidence.deciding,
-                note=entry.note,
-            )
-            record_answer(
-                connection,
-                subject=query.subject,
-                answer=answer,
-                provenance=Provenance(
-                    message_id=query.message_id,
-                    system=question.definition.slug,
-                    signer_subject=evidence.signer.subject,
-                    signer_serial=evidence.signer.serial,
-                    received_at=entry.at,
-                ),
-                law=self._law,
-            )
-            outbox.settle(
-                connection,
-                query.message_id,
-                state=State.ANSWERED,
-                outcome=answer.outcome,
-                code=answer.rejection.code if answer.rejection is not None else "",
-                at=finished_at,
-                reply_journal_id=entry_id,
-            )
-            self._schedule_next(connection, question, entry.at)
+            _LOG.warning("trust", action="unknown_revocation_accepted", system=row.system, message_id=row.message_id)
+        try:
+            ended = self._endings.answered(row, definition, reply, understood, evidence, tried)
+        except MappingError as error:
+            return refuse(error)
+        except LeaseLost as error:
+            return self._lost(row, error)
         return self._result(
-            question,
-            State.ANSWERED,
-            finished_at,
+            row,
+            ended,
             outcome=answer.outcome,
             facts=answer.facts,
             rejection=answer.rejection,
             signer=message.certificate,
             revocation=message.revocation,
-            reply_journal_id=entry_id,
+            reply_journal_id=reply.entry_id,
         )
 
-    def _schedule_next(self, connection: Connection, question: _Question, answered_at: dt.datetime) -> None:
-        if question.query.consent is not None:
-            return  # a consent is for one call: nobody can ask again without the person
-        subject = question.query.subject
-        change = next_change_of(connection, subject, system=question.definition.slug, after=answered_at, law=self._law)
-        due_at, reason = due.next_due(
-            refresh_days=question.definition.refresh_days, answered_at=answered_at, next_change=change
+    def _without_reply(self, row: Exchange, error: GatewayError, tried: Tried) -> AskResult:
+        return self._ended(row, error, lambda: self._endings.without_reply(row, error, tried))
+
+    # ------------------------------------------------------------ steps 2 to 8
+
+    def _prepared(
+        self,
+        definition: SystemDefinition,
+        subject: Iin,
+        *,
+        facts: Sequence[str] = (),
+        consent: Consent | None = None,
+    ) -> Question:
+        return prepare(
+            definition,
+            subject,
+            message_id=self._new_message_id(),
+            at=self._clock(),
+            key=self._key(),
+            policy=self._policy,
+            facts=facts,
+            consent=consent,
         )
-        due.put(connection, due.Due(subject, question.definition.slug, due_at, reason))
+
+    def _stored(self, question: Question, *, holder: str, priority: int) -> Exchange:
+        """Step 8: exact bytes and the row, committed before the post."""
+        with step(8, "out.sync"), storing(self._engine) as connection:
+            return self._record(connection, question, holder=holder, admission=_ADMITTED, priority=priority)
+
+    def _record(
+        self,
+        connection: Any,
+        question: Question,
+        *,
+        holder: str,
+        admission: Admission,
+        priority: int = outbox.DEFAULT_PRIORITY,
+    ) -> Exchange:
+        query = question.query
+        target = self._policy.target(question.definition)
+        lease = lease_of(
+            connect_timeout_s=target.connect_timeout_s, reply_timeout_s=target.reply_timeout_s, limits=self._limits
+        )
+        new = NewExchange(
+            message_id=query.message_id,
+            system=question.definition.slug,
+            service_id=question.service_id,
+            asked_at=query.created_at,
+            request_journal_id=self._journal.append(connection, question.entry),
+            subject=query.subject,
+            priority=priority,
+        )
+        if admission.admitted:
+            return outbox.record(connection, new, holder=holder, leased_until=query.created_at + lease)
+        return outbox.record(connection, new, due_at=admission.retry_at)
+
+    # ------------------------------------------------------------ results
+
+    def _ended(
+        self,
+        row: Exchange,
+        error: GatewayError,
+        end: Callable[[], Ended],
+        *,
+        reply_journal_id: int | None = None,
+    ) -> AskResult:
+        try:
+            ended = end()
+        except LeaseLost as lost:
+            return self._lost(row, lost)
+        return self._result(row, ended, error=error, reply_journal_id=reply_journal_id)
+
+    def _lost(self, row: Exchange, error: LeaseLost) -> AskResult:
+        return self._result(row, Ended(State.UNKNOWN), error=error)
 
     def _result(
         self,
-        question: _Question,
-        state: State,
-        finished_at: dt.datetime,
+        row: Exchange,
+        ended: Ended,
         *,
         outcome: Outcome = Outcome.UNKNOWN,
         error: GatewayError | None = None,
@@ -492,170 +322,22 @@ class Asker:
     ) -> AskResult:
         _LOG.info(
             "exchange",
-            action=f"ask_{state}",
-            message_id=question.query.message_id,
-            system=question.definition.slug,
+            action=f"ask_{ended.state}",
+            message_id=row.message_id,
+            system=row.system,
             outcome=str(outcome),
             code="" if error is None else error.code,
         )
         return AskResult(
-            message_id=question.query.message_id,
-            system=question.definition.slug,
-            service_id=question.service_id,
-            state=state,
+            message_id=row.message_id,
+            system=row.system,
+            service_id=row.service_id,
+            state=ended.state,
             outcome=outcome,
-            asked_at=question.query.created_at,
-            finished_at=finished_at,
-            request_journal_id=question.request_entry_id,
+            asked_at=row.asked_at,
+            finished_at=self._clock(),
+            request_journal_id=row.request_journal_id,
             error=error,
+            due_at=ended.due_at,
             **known,
         )
-
-
-@contextmanager
-def _writing(engine: Engine) -> Iterator[Connection]:
-    """A transaction in which every clash of keys is a mistake of ours."""
-    try:
-        with writing(engine) as connection:
-            yield connection
-    except IntegrityError as error:
-        raise StoreError(
-            "the database holds another row under this message id; nothing was overwritten", code="clash"
-        ) from error
-
-
-# ---------------------------------------------------------------- decisions (pure)
-
-
-def step_of(error: GatewayError) -> str:
-    """Which check an error came from, for people and the journal."""
-    if isinstance(error, SignatureRefused | TrustRefused):
-        return error.step
-    steps: tuple[tuple[type[GatewayError], str], ...] = (
-        (MappingError, "reading"),
-        (PeerFault, "fault"),
-        (MalformedMessage, "format"),
-        (PeerUnavailable, "post"),
-        (OutcomeUnknown, "post"),
-        (Undecided, "revocation"),
-    )
-    return next((step for kind, step in steps if isinstance(error, kind)), "reply")
-
-
-def _kinds(definition: SystemDefinition, facts: Sequence[str]) -> tuple[str, ...]:
-    kinds: list[str] = []
-    for fact in facts:
-        given = definition.kinds_for(fact)
-        if not given:
-            known = ", ".join(definition.fact_kinds)
-            raise OperatorError(f"{definition.slug} does not give {fact!r}; it gives: {known}", code="unknown_fact")
-        kinds += [kind for kind in given if kind not in kinds]
-    return tuple(kinds)
-
-
-def _check_fits_channel(body: etree._Element) -> None:
-    """Step 5: what we send fits the channel's schema. What does not is ours to mend."""
-    try:
-        envelope_schema()(body)
-    except MalformedMessage as error:
-        raise OperatorError(error.message, code=error.code) from error
-
-
-def _check_signer(certificate: Certificate, ours: Certificate, bins: frozenset[str]) -> None:
-    """Step 11: trusted is not enough, the reply has to come from the other side."""
-    # keys are compared: KeyInfo is not signed, and one key may come in another certificate
-    if certificate.spki_der == ours.spki_der:
-        raise TrustRefused("own_signature", "the reply is signed with our own key", step="signer")
-    if bins and certificate.bin not in bins:
-        raise TrustRefused(
-            "unexpected_signer",
-            "the reply is signed by an organisation that does not answer for this gateway; "
-            "see `gateway journal show`, and the list of signers in the settings",
-            step="signer",
-        )
-
-
-def _check_correlation(info: ResponseInfo, query: Query) -> bool:
-    """Step 11: a chain id that is given must be ours. Whether the reply repeats any id of ours."""
-    if info.correlation_id and info.correlation_id != query.message_id:
-        raise MalformedMessage("the reply belongs to another chain of messages", code="wrong_correlation")
-    return query.message_id in (info.correlation_id, info.message_id)
-
-
-def _check_answers_our_question(answer: Answer, query: Query) -> bool:
-    """Step 12: the payload's own word for which question and whom it is about. Whether it named our question."""
-    if answer.answers_message_id and answer.answers_message_id != query.message_id:
-        raise MalformedMessage("the payload answers another question", code="wrong_correlation")
-    named = {fact.subject for fact in answer.facts} | ({answer.about} if answer.about is not None else set())
-    if named - {query.subject}:
-        raise MalformedMessage("the answer is about another person than the one asked about", code="wrong_subject")
-    return bool(answer.answers_message_id)
-
-
-def _check_recent(info: ResponseInfo, query: Query, received_at: dt.datetime, tolerance: dt.timedelta) -> None:
-    """Step 11, time and replay, for a reply that repeats no id of ours."""
-    if not query.created_at - tolerance <= info.response_date <= received_at + tolerance:
-        raise MalformedMessage(
-            "the reply repeats no id of the question and was not made in the time of this exchange", code="stale_reply"
-        )
-
-
-def _rejected(info: ResponseInfo) -> Answer:
-    return Answer(Outcome.REJECTED, rejection=Rejection(info.status.code, info.status.message))
-
-
-def _unsigned_fault(data: bytes, bounds: XmlBounds) -> PeerFault | None:
-    """A fault in an unsigned envelope: reported, never trusted. None when it is none."""
-    try:
-        _, body = envelope.split(parse(data, bounds))
-        content = sync_channel.read_reply(body) if sync_channel.is_fault(body) else None
-    except MalformedMessage:
-        return None
-    if not isinstance(content, ErrorInfo):
-        return None
-    fault = PeerFault(content.code, f"unsigned fault, not trusted: {_shown_code(content.code)}", signed=False)
-    fault.code = "unsigned_fault"
-    return fault
-
-
-def _shown_code(code: str) -> str:
-    plain = code.replace("_", "").replace("-", "")
-    return code if plain.isascii() and plain.isalnum() and len(code) <= _SHOWN_CODE_CHARS else "(unreadable code)"
-
-
-def shown_address(url: str) -> str:
-    """Scheme, host, port and path of an address: no credentials, no query."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-
-
-# ---------------------------------------------------------------- for --json
-
-
-def _fact_as_dict(fact: Fact) -> dict[str, Any]:
-    return {
-        "kind": fact.kind,
-        "subject": fact.subject.value,
-        "key": fact.key,
-        "valid_from": None if fact.valid_from is None else fact.valid_from.isoformat(),
-        "valid_to": None if fact.valid_to is None else fact.valid_to.isoformat(),
-        "attributes": dict(fact.attributes),
-    }
-
-
-def _signer_as_dict(certificate: Certificate) -> dict[str, Any]:
-    return {
-        "subject": certificate.subject,
-        "serial": str(certificate.serial),
-        "iin": certificate.iin,
-        "bin": certificate.bin,
-        "roles": list(certificate.roles),
-    }
-
-
-def _revocation_as_dict(revocation: RevocationStatus) -> dict[str, Any]:
-    return {
-        "status": str(revocation.status),
-        "source": revocation.source,
-        "as_of": None if revocation.as_of is None else revocation.as_of.isoformat(),
-    }

@@ -1,13 +1,19 @@
-"""Which person is due to be asked about at which register: the pure rule, and the table of what it said."""
+"""Which person is due to be asked about at which register: the pure rule, and the table of what it said.
+
+A row is a wish. While a question that came of it is on its way the row names that question and is not due, so that a
+wish is neither lost nor asked twice at once; when the question ends, the row gets its next time.
+"""
 
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final
+from functools import cache
+from typing import Any, Final
 
-from sqlalchemy import Connection, or_, select, tuple_, update
+from sqlalchemy import Connection, and_, or_, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.exchange.tables import DUE
@@ -17,8 +23,8 @@ from gateway.systems import Retry
 
 #: after the attempts of system.toml a register is asked about this person once a day
 _LONGEST_RETRY_DELAY: Final = dt.timedelta(days=1)
-#: longer than any exchange can take (connect and reply timeouts together stay below eleven minutes)
-LEASE: Final = dt.timedelta(minutes=15)
+#: longer than making questions of the rows taken at once can take
+LEASE: Final = dt.timedelta(minutes=2)
 
 
 class Reason(StrEnum):
@@ -40,8 +46,10 @@ class Due:
     system: str
     due_at: dt.datetime
     reason: Reason
-    #: attempts in a row without an answer
+    #: questions in a row without an answer
     failures: int = 0
+    #: who took it, with `take_due`
+    holder: str = ""
 
 
 # ---------------------------------------------------------------- the rule (pure)
@@ -75,51 +83,149 @@ def retry_at(retry: Retry, *, failures: int, now: dt.datetime) -> dt.datetime:
 
 def want(connection: Connection, iin: Iin, system: str, *, at: dt.datetime) -> None:
     """Have the register asked about the person from `at` on; a row that is there already stays as it is."""
-    connection.execute(_insert(connection, Due(iin, system, at, Reason.WANTED)).on_conflict_do_nothing())
+    wanted = _insert(connection.dialect.name).on_conflict_do_nothing()
+    connection.execute(wanted, _values(Due(iin, system, at, Reason.WANTED)))
 
 
 def put(connection: Connection, due: Due) -> None:
-    """Write when the person is due next; whoever holds the row lets it go."""
-    statement = _insert(connection, due)
-    connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=[DUE.c.iin, DUE.c.system],
-            set_={name: statement.excluded[name] for name in ("due_at", "reason", "failures", "leased_until")},
-        )
+    """Write when the person is due next; whoever holds the row lets it go, and no question is on its way any more."""
+    connection.execute(_putting(connection.dialect.name), _values(due))
+
+
+@cache
+def _putting(dialect: str) -> postgresql.Insert | sqlite.Insert:
+    """The statement of `put`, made once: making it costs more than running it."""
+    statement = _insert(dialect)
+    return statement.on_conflict_do_update(
+        index_elements=[DUE.c.iin, DUE.c.system],
+        set_={
+            name: statement.excluded[name]
+            for name in ("due_at", "reason", "failures", "leased_until", "lease_holder", "message_id")
+        },
     )
 
 
-def _insert(connection: Connection, due: Due) -> postgresql.Insert | sqlite.Insert:
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    return insert(DUE).values(
-        iin=due.iin.value,
-        system=due.system,
-        due_at=due.due_at,
-        reason=due.reason,
-        failures=due.failures,
-        leased_until=None,
-    )
+def _insert(dialect: str) -> postgresql.Insert | sqlite.Insert:
+    return postgresql.insert(DUE) if dialect == "postgresql" else sqlite.insert(DUE)
 
 
-def take_due(connection: Connection, now: dt.datetime, limit: int, *, lease: dt.timedelta = LEASE) -> tuple[Due, ...]:
+def _values(due: Due) -> dict[str, Any]:
+    return {
+        "iin": due.iin.value,
+        "system": due.system,
+        "due_at": due.due_at,
+        "reason": due.reason,
+        "failures": due.failures,
+        "leased_until": None,
+        "lease_holder": "",
+        "message_id": None,
+    }
+
+
+def take_due(
+    connection: Connection,
+    now: dt.datetime,
+    limit: int,
+    *,
+    holder: str = "",
+    lease: dt.timedelta = LEASE,
+    without: Collection[str] = (),
+) -> tuple[Due, ...]:
     """Take at most `limit` rows that are due, the longest due first, and hold them for `lease`.
 
-    Two programs on one database never get the same row; a row whose holder died comes back when its lease ends.
+    Two programs on one database never get the same row; a row whose holder died comes back when its lease ends. Rows
+    of the systems `without` are passed over.
     """
     free = or_(DUE.c.leased_until.is_(None), DUE.c.leased_until <= now)
-    rows = connection.execute(
+    query = (
         select(DUE)
-        .where(DUE.c.due_at <= now, free)
+        .where(DUE.c.due_at <= now, DUE.c.message_id.is_(None), free)
         .order_by(DUE.c.due_at, DUE.c.iin, DUE.c.system)
         .limit(limit)
         .with_for_update(skip_locked=True)
-    ).mappings()
+    )
+    if without:
+        query = query.where(DUE.c.system.not_in(without))
     taken = tuple(
-        Due(Iin(row["iin"]), row["system"], row["due_at"], Reason(row["reason"]), row["failures"]) for row in rows
+        Due(Iin(row["iin"]), row["system"], row["due_at"], Reason(row["reason"]), row["failures"], holder)
+        for row in connection.execute(query).mappings()
     )
     if taken:
         keys = [(due.iin.value, due.system) for due in taken]
         connection.execute(
-            update(DUE).where(tuple_(DUE.c.iin, DUE.c.system).in_(keys)).values(leased_until=now + lease)
+            update(DUE)
+            .where(tuple_(DUE.c.iin, DUE.c.system).in_(keys))
+            .values(leased_until=now + lease, lease_holder=holder)
         )
     return taken
+
+
+def link(connection: Connection, due: Due, message_id: str) -> bool:
+    """Name the question that was made of a row; in the transaction that stores the question. False: the row was taken
+    by somebody else meanwhile, or another question is on its way; then nothing must be sent."""
+    changed = connection.execute(
+        update(DUE)
+        .where(
+            DUE.c.iin == due.iin.value,
+            DUE.c.system == due.system,
+            DUE.c.message_id.is_(None),
+            DUE.c.leased_until.is_not(None),
+            DUE.c.lease_holder == due.holder,
+        )
+        .values(message_id=message_id, leased_until=None, lease_holder="")
+    )
+    return changed.rowcount == 1
+
+
+def put_off(connection: Connection, iin: Iin, system: str, *, message_id: str, retry: Retry, now: dt.datetime) -> None:
+    """The question ended without an answer: a new one is due by the rule of system.toml. Nothing happens when the row
+    names another question, or none."""
+    row = and_(DUE.c.iin == iin.value, DUE.c.system == system, DUE.c.message_id == message_id)
+    failures = connection.execute(select(DUE.c.failures).where(row).with_for_update()).scalar()
+    if failures is not None:
+        at = retry_at(retry, failures=failures + 1, now=now)
+        put(connection, Due(iin, system, at, Reason.RETRY, failures + 1))
+
+
+def give_back(connection: Connection, due: Due, *, retry: Retry, now: dt.datetime) -> None:
+    """No question could be made of a row that was taken: it is due again by the rule of system.toml."""
+    at = retry_at(retry, failures=due.failures + 1, now=now)
+    connection.execute(
+        update(DUE)
+        .where(and_(DUE.c.iin == due.iin.value, DUE.c.system == due.system, DUE.c.lease_holder == due.holder))
+        .values(due_at=at, reason=Reason.RETRY, failures=due.failures + 1, leased_until=None, lease_holder="")
+    )
+
+
+def let_go(connection: Connection, dues: Sequence[Due]) -> None:
+    """Rows that were taken and not worked on are due as before."""
+    for due in dues:
+        connection.execute(
+            update(DUE)
+            .where(and_(DUE.c.iin == due.iin.value, DUE.c.system == due.system, DUE.c.lease_holder == due.holder))
+            .values(leased_until=None, lease_holder="")
+        )
+
+
+def bring_forward(connection: Connection, system: str, *, at: dt.datetime) -> int:
+    """Have everyone of whom the register was asked already asked about again from `at` on; how many that are."""
+    result = connection.execute(
+        update(DUE)
+        .where(DUE.c.system == system, DUE.c.due_at > at, DUE.c.failures == 0)
+        .values(due_at=at, reason=Reason.REFRESH.value)
+    )
+    return result.rowcount
+
+
+def question_of(connection: Connection, iin: Iin, system: str) -> str | None:
+    """The question about the person that is on its way to the register."""
+    return connection.execute(select(DUE.c.message_id).where(DUE.c.iin == iin.value, DUE.c.system == system)).scalar()
+
+
+def claim(connection: Connection, iin: Iin, system: str, message_id: str) -> None:
+    """A question that a person sends again is on its way: no other is made of the row meanwhile."""
+    connection.execute(
+        update(DUE)
+        .where(DUE.c.iin == iin.value, DUE.c.system == system, DUE.c.message_id.is_(None))
+        .values(message_id=message_id, leased_until=None, lease_holder="")
+    )

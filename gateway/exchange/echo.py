@@ -16,15 +16,17 @@ from sqlalchemy import Engine
 
 from gateway.database import writing
 from gateway.errors import PeerError, Undecided
-from gateway.exchange.ask import AskPolicy, shown_address
-from gateway.exchange.journal import EntryKind, JournalEntry, MessageDirection, Signer, Verdict, append, append_verdict
+from gateway.exchange.journal import EntryKind, JournalEntry, JournalWriter, MessageDirection, Signer, Verdict
+from gateway.exchange.question import AskPolicy
+from gateway.exchange.sending import shown_address
 from gateway.exchange.transport import Transport
-from gateway.exchange.verification import Evidence, TrustPolicy, check_own_signature, verify_message
+from gateway.exchange.verification import Evidence, TrustPolicy, verify_message
 from gateway.shep import sync_channel
 from gateway.shep.faults import FaultCode
 from gateway.shep.messages import ErrorInfo, RequestInfo
 from gateway.shep.payload import PayloadCodec
 from gateway.signing.keys import SigningKey
+from gateway.signing.own import check_own
 from gateway.signing.wss import sign_body
 
 SERVICE_ID: Final = "SHEP_GATEWAY_ECHO"
@@ -45,6 +47,7 @@ class EchoResult:
 def echo(
     *,
     engine: Engine,
+    journal: JournalWriter,
     transport: Transport,
     key: SigningKey,
     trust: TrustPolicy,
@@ -60,7 +63,7 @@ def echo(
     info = RequestInfo(message_id, SERVICE_ID, asked_at, policy.sender)
     body = sync_channel.build_request(info, etree.Element("echo"), PayloadCodec.ELEMENT)
     signed = sign_body(body, key, form=policy.key_info)
-    check_own_signature(signed, key.certificate, policy.bounds)
+    check_own(signed, key.certificate, policy.bounds)
     sent = JournalEntry(
         at=asked_at,
         direction=MessageDirection.OUT,
@@ -74,7 +77,7 @@ def echo(
         verdict=Verdict.SIGNED,
     )
     with writing(engine) as connection:
-        append(connection, sent)
+        journal.append(connection, sent)
     try:
         reply = transport.post(
             policy.url,
@@ -97,7 +100,7 @@ def echo(
         note=f"HTTP {reply.status}",
     )
     with writing(engine) as connection:
-        entry_id = append(connection, received)
+        entry_id = journal.append(connection, received)
     evidence = Evidence()
     verdict: str = Verdict.ACCEPTED
     try:
@@ -107,7 +110,7 @@ def echo(
         verdict = error.code
         result = EchoResult(error.code, error.message)
     with writing(engine) as connection:
-        append_verdict(
+        journal.append_verdict(
             connection,
             entry_id,
             received,

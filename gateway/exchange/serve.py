@@ -1,52 +1,73 @@
-"""One request to us: steps 10 to 12, the decision, and the answer by steps 3 to 9 of DESIGN.md.
+"""Requests to us: steps 10 to 12, the decision, and the answer by steps 3 to 9 of DESIGN.md, for a group at a time.
 
 Whatever comes in, something signed goes out: an answer, or a fault with the channel's detail and a code of
-SHEP.md 1.8. Both messages are in the journal before the answer leaves.
+SHEP.md 1.8. Both messages are in the journal before the answer leaves. Requests that are in hand together share one
+read of what they ask about and one transaction that makes them durable (docs/decisions/0025); each of them is still
+judged, answered, refused and journalled for itself.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol, TypeVar, runtime_checkable
 
 import structlog
 from lxml import etree
 from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from gateway import telemetry
 from gateway.database import reading, writing
-from gateway.errors import (
-    GatewayError,
-    InvalidIdentifier,
-    MalformedMessage,
-    OperatorError,
-    RequestRefused,
-    RevocationUnknown,
-    SignatureRefused,
-    TrustRefused,
+from gateway.errors import MalformedMessage
+from gateway.exchange import quota
+from gateway.exchange.inbox import (
+    Arrival,
+    Arrived,
+    InboxRow,
+    ReplayWindow,
+    body_digest,
+    clash,
+    find_many,
+    inbox_key,
+    judge,
+    register_many,
 )
-from gateway.exchange.journal import NOBODY, EntryKind, JournalEntry, MessageDirection, Signer, Verdict, append
-from gateway.exchange.verification import Evidence, TrustPolicy, check_for_service, check_own_signature, verify_message
-from gateway.model import Iin
-from gateway.shep import envelope, sync_channel
+from gateway.exchange.journal import (
+    EntryKind,
+    Journal,
+    JournalEntry,
+    JournalWriter,
+    MessageDirection,
+    Verdict,
+)
+from gateway.exchange.outgoing import Outgoing, SignedFaults, sign_and_check
+from gateway.exchange.quota import UNLIMITED, Quotas
+from gateway.exchange.refusals import NamedRefusal, Refusal, failure_of, refusal_of, shown_id
+from gateway.exchange.verification import Evidence, TrustPolicy, VerifiedMessage, check_for_service, verify_message
+from gateway.model import Provenance
+from gateway.shep import sync_channel
 from gateway.shep.faults import FaultCode
 from gateway.shep.messages import ErrorInfo, RequestInfo, ResponseInfo, StatusInfo, SyncRequest
 from gateway.shep.payload import PayloadCodec
-from gateway.signing.certificate import Certificate
 from gateway.signing.key_info import KeyInfoForm
 from gateway.signing.keys import SigningKey
-from gateway.signing.wss import sign_body
+from gateway.telemetry import step
 from gateway.trust.verdict import RevocationState
 from gateway.xml import DEFAULT_BOUNDS, XmlBounds
 
 _LOG: Final = structlog.get_logger()
+_FLOW: Final = "in.sync"
 
-#: a signature that may hold, of a signer whom we do not know or whose certificate we cannot read
-_UNKNOWN_SIGNER: Final = frozenset({"certificate_unknown", "bad_certificate"})
-_DIGITS: Final = re.compile(r"[0-9]{12,}")
+#: 72 hours outlast a long weekend of ours and of the gateway's own retries (docs/decisions/0026)
+DEFAULT_WINDOW: Final = ReplayWindow(dt.timedelta(hours=72), dt.timedelta(minutes=65))
+#: how often a group is tried that lost a race for a message id; each race has one winner, so each round ends one
+_MAX_RACES: Final = 5
+
+Question = TypeVar("Question")
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +79,44 @@ class ServiceAnswer:
     codec: PayloadCodec
 
 
-class Service(Protocol):
-    """One serviceId of ours."""
+class Service(Protocol[Question, Found]):
+    """One serviceId of ours. It reads for many requests at once, and answers each for itself."""
 
-    def answer(self, connection: Connection, request: SyncRequest, *, at: dt.datetime) -> ServiceAnswer:
-        """Read the payload, decide. `connection` only reads; `at` is when the request came.
+    def read(self, request: SyncRequest, *, at: dt.datetime) -> Question:
+        """What is asked; `at` is when the request came.
 
         Raises RequestRefused (its code is the fault's), and MalformedMessage or InvalidIdentifier for a payload that
         does not match the contract.
+        """
+        ...
+
+    def load(self, connection: Connection, questions: Sequence[Question]) -> Sequence[Found]:
+        """What is needed to answer each question, in their order. `connection` only reads."""
+        ...
+
+    def answer(self, question: Question, found: Found) -> ServiceAnswer:
+        """Decide. Pure. Raises as `read` does."""
+        ...
+
+
+@runtime_checkable
+class WritingService(Protocol[Question]):
+    """One serviceId of ours whose requests change something: a Service that has `apply` and no `answer`."""
+
+    def read(self, request: SyncRequest, *, at: dt.datetime) -> Question:
+        """As Service.read."""
+        ...
+
+    def load(self, connection: Connection, questions: Sequence[Question]) -> Sequence[Any]:
+        """As Service.load; what is found may be old by the time of `apply`, and may be nothing."""
+        ...
+
+    def apply(self, connection: Connection, question: Question, provenance: Provenance) -> ServiceAnswer:
+        """Do it and decide, in the transaction that journals the request and its answer: all of it stays, or nothing.
+
+        `provenance.system` is the senderId. It must be quick: the answer is signed and the transaction is committed
+        after it, and on SQLite nobody else writes meanwhile. Raises as `read` does; then nothing of it stays, and the
+        request is answered with a fault.
         """
         ...
 
@@ -78,6 +129,8 @@ class ServicePolicy:
     senders: frozenset[str] = frozenset()
     #: BIN in the signer's certificate
     bins: frozenset[str] = frozenset()
+    #: senders known to use a message id again for another message: theirs are told apart by what they say
+    reusing_ids: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,31 +143,63 @@ class ServedReply:
 
 
 @dataclass(slots=True)
-class _Handling:
-    """What is known of the request that is being served, for its two rows in the journal."""
+class Opened:
+    """A request as far as it was read without the database: verified, or refused. Made by `Server.open`."""
 
     received_at: dt.datetime
     peer: str
+    #: the exact bytes; None when reading stopped at the bound
+    data: bytes | None = field(repr=False)
+    body_bytes: int
     evidence: Evidence = field(default_factory=Evidence)
     info: RequestInfo | None = None
+    key: str = ""
+    by_body: bool = False
+    body_sha256: str = ""
+    question: Any = field(default=None, repr=False)
+    refusal: Refusal | None = None
+
+    @property
+    def message_id(self) -> str:
+        return "" if self.info is None else self.info.message_id
 
 
-@dataclass(frozen=True, slots=True)
-class _Outgoing:
-    """What goes out, and by whose signature: nobody's when our key could not be used for a fault."""
+@dataclass(slots=True)
+class _Work:
+    """One request while its group is answered; made anew whenever the group is tried again."""
 
-    data: bytes
-    signer: Signer
-    verdict: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Refusal:
-    code: FaultCode | str
-    message: str
-    #: for the journal and the log: what exactly it was
-    verdict: str
+    opened: Opened
+    refusal: Refusal | None
+    #: the message was answered before: its row
+    earlier: InboxRow | None = None
+    found: Any = None
+    counters: tuple[quota.Counter, ...] = ()
+    made: Outgoing | None = None
+    response_id: str = ""
+    #: code of the status, for the log
+    code: str = ""
     note: str = ""
+    is_journalled: bool = True
+
+    @property
+    def is_new(self) -> bool:
+        """To be answered for the first time."""
+        return self.refusal is None and self.earlier is None
+
+    @property
+    def outgoing(self) -> Outgoing:
+        """What goes back, once it is composed."""
+        if self.made is None:
+            raise RuntimeError("a reply leaves before it was composed")
+        return self.made
+
+    def refuse(self, error: Exception) -> None:
+        self.refusal = refusal_of(error)
+        self.made = None
+
+
+class _Raced(Exception):
+    """Another process of the fleet accepted one of the messages meanwhile."""
 
 
 class Server:
@@ -124,13 +209,16 @@ class Server:
         self,
         *,
         engine: Engine,
-        services: Mapping[str, Service],
+        journal: JournalWriter,
+        services: Mapping[str, Service[Any, Any] | WritingService[Any]],
         key: Callable[[], SigningKey],
         trust: TrustPolicy,
         new_message_id: Callable[[], str],
         policies: Mapping[str, ServicePolicy] | None = None,
         key_info: KeyInfoForm = KeyInfoForm.KEY_IDENTIFIER,
         bounds: XmlBounds = DEFAULT_BOUNDS,
+        window: ReplayWindow = DEFAULT_WINDOW,
+        quotas: Quotas = UNLIMITED,
     ) -> None:
         self._engine = engine
         self._services = services
@@ -140,220 +228,418 @@ class Server:
         self._policies = policies or {}
         self._key_info = key_info
         self._bounds = bounds
+        self._writer = journal
+        self._journal = Journal(engine, self._writer.seal)
+        self._window = window
+        self._quotas = quotas
+        self._faults = SignedFaults(self._sign)
+        #: counters of which the log was told that they are nearly used up
+        self._warned: set[quota.Counter] = set()
 
     def handle(self, data: bytes, *, received_at: dt.datetime, peer: str = "") -> ServedReply:
         """Answer one request given by its exact bytes. Raises nothing that a request can cause."""
-        if len(data) > self._bounds.max_bytes:
-            return self.refuse_too_large(len(data), received_at=received_at, peer=peer)
-        handling = _Handling(received_at, peer)
+        return self.answer_many((self.open(data, received_at=received_at, peer=peer),))[0]
+
+    # ------------------------------------------------------------ each for itself: 10, 11, 12
+
+    def open(self, data: bytes, *, received_at: dt.datetime, peer: str = "") -> Opened:
+        """Verify and read one request. Needs no database; may fetch revocation evidence where that is switched on."""
+        with telemetry.message(_FLOW) as this:
+            opened = self._open(data, received_at=received_at, peer=peer)
+            if opened.info is not None:
+                this.about(message_id=opened.info.message_id, service_id=opened.info.service_id)
+        return opened
+
+    def _open(self, data: bytes, *, received_at: dt.datetime, peer: str) -> Opened:
+        with step(10, _FLOW):
+            if len(data) > self._bounds.max_bytes:
+                return self.too_large(len(data), received_at=received_at, peer=peer)
+            opened = Opened(received_at, peer, data, len(data))
         try:
-            # 11 bounds, structure, signature, path, revocation
-            message = verify_message(
-                data, trust=self._trust, bounds=self._bounds, at=received_at, evidence=handling.evidence
-            )
-            # 12 only what was signed is read
-            request = sync_channel.read_request(message.body)
-            handling.info = request.info
-            check_for_service(message, self._trust, request.info.service_id)
-            answer = self._decide(request, message.certificate, received_at)
-            # 5, 6, 7 of the answer
-            response_id = self._new_message_id()
-            outgoing = self._sign(
-                sync_channel.build_response(
-                    ResponseInfo(
-                        message_id=response_id,
-                        response_date=received_at,
-                        status=answer.status,
-                        # an asker without a chain of its own finds its message id there
-                        correlation_id=request.info.correlation_id or request.info.message_id,
-                    ),
-                    answer.payload,
-                    answer.codec,
+            with step(11, _FLOW):  # bounds, structure, signature, path, revocation
+                message = verify_message(
+                    data, trust=self._trust, bounds=self._bounds, at=received_at, evidence=opened.evidence
                 )
-            )
-            # 8 both messages, before the answer leaves
-            self._journal(handling, data, len(data), Verdict.ACCEPTED, outgoing, EntryKind.REPLY, response_id)
+            with step(12, _FLOW):  # only what was signed is read
+                self._read(opened, message)
         except Exception as error:  # the process lives on, whatever a request does to it
-            return self._refuse(_refusal(error), handling, data, len(data))
-        if handling.evidence.revocation.status == RevocationState.UNKNOWN:
-            _LOG.warning(
-                "trust",
-                action="unknown_revocation_accepted",
-                service_id=request.info.service_id,
-                message_id=_shown(request.info.message_id),
-            )
-        _LOG.info("exchange", action="served", message_id=_shown(request.info.message_id), code=answer.status.code)
-        return ServedReply(200, outgoing.data, request.info.message_id)
+            opened.refusal = refusal_of(error)
+        return opened
 
-    def refuse_too_large(self, body_bytes: int, *, received_at: dt.datetime, peer: str = "") -> ServedReply:
-        """The fault for a request of which reading stopped at the bound, after `body_bytes`; only the size is kept."""
+    def too_large(self, body_bytes: int, *, received_at: dt.datetime, peer: str = "") -> Opened:
+        """A request of which reading stopped at the bound, after `body_bytes`; only the size is kept."""
         text = f"the request is larger than {self._bounds.max_bytes} bytes"
-        refusal = _Refusal(FaultCode.MESSAGE_FORMAT, text, "too_large")
-        return self._refuse(refusal, _Handling(received_at, peer), None, body_bytes)
+        refusal = Refusal(FaultCode.MESSAGE_FORMAT, text, "too_large")
+        return Opened(received_at, peer, None, body_bytes, refusal=refusal)
 
-    def _decide(self, request: SyncRequest, certificate: Certificate, at: dt.datetime) -> ServiceAnswer:
-        info = request.info
+    def overloaded(self, *, at: dt.datetime) -> ServedReply:
+        """The word that nothing more can be taken in. Signed once a second, not journalled: nothing was read."""
+        error = ErrorInfo(FaultCode.SERVICE_UNAVAILABLE, "too many requests are in hand; ask again in a moment", at)
+        return ServedReply(500, self._faults.fault(error).data, "")
+
+    def _read(self, opened: Opened, message: VerifiedMessage) -> None:
+        request = sync_channel.read_request(message.body)
+        info = opened.info = request.info
+        check_for_service(message, self._trust, info.service_id)
         service = self._services.get(info.service_id)
         if service is None:
-            raise _refused(FaultCode.SERVICE_UNAVAILABLE, "there is no such service here; see serviceId", "no_service")
+            raise NamedRefusal(
+                FaultCode.SERVICE_UNAVAILABLE, "there is no such service here; see serviceId", "no_service"
+            )
         policy = self._policies.get(info.service_id, ServicePolicy())
         if policy.senders and info.sender.sender_id not in policy.senders:
-            raise _refused(
+            raise NamedRefusal(
                 FaultCode.SERVICE_UNAVAILABLE, "the service is not available to this sender", "sender_not_allowed"
             )
-        if policy.bins and certificate.bin not in policy.bins:
-            raise _refused(
+        if policy.bins and message.certificate.bin not in policy.bins:
+            raise NamedRefusal(
                 FaultCode.SERVICE_UNAVAILABLE, "the service is not available to this organisation", "bin_not_allowed"
             )
-        with reading(self._engine) as connection:
-            return service.answer(connection, request, at=at)
+        self._window.check(info.message_date, at=opened.received_at)
+        opened.body_sha256 = body_digest(message.canonical)
+        opened.by_body = info.sender.sender_id in policy.reusing_ids
+        opened.key = inbox_key(
+            info.sender.sender_id,
+            info.service_id,
+            info.message_id,
+            body_sha256=opened.body_sha256 if opened.by_body else "",
+        )
+        opened.question = service.read(request, at=opened.received_at)
 
-    def _sign(self, body: etree._Element) -> _Outgoing:
-        key = self._key()
-        signed = sign_body(body, key, form=self._key_info)
-        check_own_signature(signed, key.certificate, self._bounds)
-        return _Outgoing(signed, Signer.of(key.certificate), Verdict.SIGNED)
+    # ------------------------------------------------------------ together: 3 to 8
 
-    def _refuse(self, refusal: _Refusal, handling: _Handling, data: bytes | None, body_bytes: int) -> ServedReply:
-        message_id = handling.info.message_id if handling.info is not None else ""
+    def answer_many(self, requests: Sequence[Opened]) -> tuple[ServedReply, ...]:
+        """Answer requests that are in hand together, in their order. Raises nothing that a request can cause.
+
+        What fails for the group as a whole is tried for each alone, so that one request cannot fail the others.
+        """
+        replies: dict[int, ServedReply] = {}
+        waiting = list(enumerate(requests))
+        while waiting:
+            group: dict[str, tuple[int, Opened]] = {}
+            later = []
+            for number, opened in waiting:
+                # the same message twice at once: the second one is judged when the first one is answered
+                name = opened.key if opened.refusal is None else f"{number}"
+                if name in group:
+                    later.append((number, opened))
+                else:
+                    group[name] = number, opened
+            numbers, members = zip(*group.values(), strict=True)
+            replies.update(zip(numbers, self._answer(members), strict=True))
+            waiting = later
+        return tuple(replies[number] for number in range(len(requests)))
+
+    def _answer(self, requests: Sequence[Opened]) -> list[ServedReply]:
+        for _ in range(_MAX_RACES):
+            group = [_Work(opened, opened.refusal) for opened in requests]
+            failed = self._load(group)
+            if failed is None:
+                self._compose(group)
+                try:
+                    failed = self._commit(group)
+                except _Raced:
+                    continue
+            if failed is None:
+                break
+            if len(group) > 1 and not _is_down(failed):
+                return [reply for opened in requests for reply in self._answer((opened,))]
+            self._fail(group, failed)
+            break
+        else:
+            group = [_Work(opened, opened.refusal) for opened in requests]
+            self._fail(group, _Raced())
+        return [self._reply(work) for work in group]
+
+    def _load(self, group: Sequence[_Work]) -> Exception | None:
+        """What the database has to say before anything is decided; the error when it could not be asked."""
+        waiting = [work for work in group if work.refusal is None]
+        if not waiting:
+            return None
+        try:
+            with step(3, _FLOW), reading(self._engine) as connection:
+                rows = find_many(connection, [work.opened.key for work in waiting])
+                for work in waiting:
+                    self._compare(work, rows.get(work.opened.key))
+                self._check_quotas(connection, [work for work in waiting if work.is_new])
+                by_service: dict[str, list[_Work]] = {}
+                for work in waiting:
+                    if work.is_new:
+                        by_service.setdefault(_info(work).service_id, []).append(work)
+                for service_id, asking in by_service.items():
+                    found = self._services[service_id].load(connection, [work.opened.question for work in asking])
+                    for work, one in zip(asking, found, strict=True):
+                        work.found = one
+        except Exception as error:
+            return error
+        return None
+
+    def _compare(self, work: _Work, row: InboxRow | None) -> None:
+        if row is None:
+            return
+        work.note = f"first came as journal entry {row.request_journal_id}"
+        if judge(row, work.opened.body_sha256) is Arrival.DUPLICATE:
+            work.earlier = row
+        else:
+            work.refuse(clash())
+
+    def _check_quotas(self, connection: Connection, asking: Sequence[_Work]) -> None:
+        limits = [self._quotas.counters(_info(work).sender.sender_id, work.opened.received_at) for work in asking]
+        used = quota.read(connection, (counter for counters in limits for counter, _ in counters))
+        for work, counters in zip(asking, limits, strict=True):
+            judged = [(counter, limit, self._quotas.judge(used[counter], limit)) for counter, limit in counters]
+            gone = next((one for one in judged if one[2] is quota.Verdict.USED_UP), None)
+            if gone is not None:
+                work.refuse(quota.used_up(gone[0], gone[1]))
+                continue
+            for counter, limit, verdict in judged:
+                used[counter] += 1
+                if verdict is quota.Verdict.NEARLY_USED:
+                    self._warn(counter, used[counter], limit)
+            work.counters = tuple(used_counter for used_counter, _ in counters)
+
+    def _warn(self, counter: quota.Counter, used: int, limit: int) -> None:
+        if counter in self._warned:
+            return
+        if len(self._warned) > 10_000:
+            self._warned.clear()
+        self._warned.add(counter)
         _LOG.warning(
+            "quota",
+            action="nearly_used",
+            sender=shown_id(counter.sender),
+            period=counter.period,
+            used=used,
+            limit=limit,
+        )
+
+    def _compose(self, group: Sequence[_Work]) -> None:
+        """The bytes of every reply. What cannot be answered becomes a fault, each for itself."""
+        for work in group:
+            if work.refusal is None:
+                try:
+                    if work.earlier is not None:
+                        self._repeat(work, work.earlier)
+                    else:
+                        service = self._services[_info(work).service_id]
+                        # what changes something is answered in the transaction that does it
+                        if not isinstance(service, WritingService):
+                            with step(4, _FLOW):
+                                answer = service.answer(work.opened.question, work.found)
+                            self._compose_answer(work, answer)
+                except Exception as error:
+                    work.refuse(error)
+            if work.refusal is not None:
+                work.made = self._fault(work, work.refusal)
+
+    def _apply(self, connection: Connection, group: Sequence[_Work]) -> None:
+        """The effects of those that have one, and their answers. What fails leaves nothing behind, each for itself."""
+        for work in group:
+            service = self._services[_info(work).service_id] if work.is_new else None
+            if not isinstance(service, WritingService):
+                continue
+            opened, signer = work.opened, work.opened.evidence.signer
+            info = _info(work)
+            provenance = Provenance(
+                info.message_id, info.sender.sender_id, signer.subject, signer.serial, opened.received_at
+            )
+            try:
+                with connection.begin_nested():
+                    with step(4, _FLOW):
+                        answer = service.apply(connection, opened.question, provenance)
+                    self._compose_answer(work, answer)
+            except DBAPIError:
+                # the store, not the request: the whole group is tried again or fails
+                raise
+            except Exception as error:
+                work.refuse(error)
+                work.made = self._fault(work, refusal_of(error))
+
+    def _compose_answer(self, work: _Work, answer: ServiceAnswer) -> None:
+        info = _info(work)
+        with step(5, _FLOW):
+            response_id = self._new_message_id()
+            body = sync_channel.build_response(
+                ResponseInfo(
+                    message_id=response_id,
+                    response_date=work.opened.received_at,
+                    status=answer.status,
+                    # an asker without a chain of its own finds its message id there
+                    correlation_id=info.correlation_id or info.message_id,
+                ),
+                answer.payload,
+                answer.codec,
+            )
+        work.made = self._sign(body)
+        work.response_id, work.code = response_id, answer.status.code
+
+    def _repeat(self, work: _Work, row: InboxRow) -> None:
+        """The stored answer again, the same bytes. Raises RequestRefused when they are no longer kept."""
+        record = None if row.reply_journal_id is None else self._journal.get(row.reply_journal_id)
+        if record is None or record.body is None:
+            raise NamedRefusal(
+                FaultCode.MESSAGE_FORMAT, "this message was answered before; ask with a new messageId", "answer_gone"
+            )
+        work.made = Outgoing(record.body, record.signer, Verdict.SIGNED, record.id)
+        work.response_id, work.code = record.message_id, "repeated"
+
+    def _sign(self, body: etree._Element) -> Outgoing:
+        return sign_and_check(body, self._key(), form=self._key_info, bounds=self._bounds, flow=_FLOW)
+
+    def _fault(self, work: _Work, refusal: Refusal) -> Outgoing:
+        return self._faults.fault(ErrorInfo(str(refusal.code), refusal.message, work.opened.received_at))
+
+    def _commit(self, group: Sequence[_Work]) -> Exception | None:
+        """Effects, both messages of everybody, the inbox and the quotas, in one transaction; the error when it failed.
+
+        Raises _Raced.
+        """
+        try:
+            with step(8, _FLOW), writing(self._engine) as connection:
+                self._apply(connection, group)
+                entries = [entry for work in group for entry in _entries(work)]
+                counted: dict[quota.Counter, int] = {}
+                for work in group:
+                    if work.is_new:
+                        for counter in work.counters:
+                            counted[counter] = counted.get(counter, 0) + 1
+                quota.add(connection, counted)
+                ids = self._writer.append_many(connection, entries)
+                arrivals = [
+                    _arrived(work, ids[2 * number], ids[2 * number + 1])
+                    for number, work in enumerate(group)
+                    if work.is_new
+                ]
+                registered = register_many(connection, arrivals)
+                if any(one.arrival is not Arrival.FIRST for one in registered):
+                    raise _Raced
+        except _Raced:
+            raise
+        except Exception as error:
+            return error
+        return None
+
+    def _fail(self, group: Sequence[_Work], error: Exception) -> None:
+        """Nobody of the group can be answered: faults, in the journal if it can take them."""
+        for work in group:
+            work.refusal = work.refusal or refusal_of(error)
+            work.made = self._fault(work, work.refusal)
+        unstored = self._commit(group)
+        if unstored is None:
+            return
+        for work in group:
+            # nothing may leave that the journal does not know, except the word that we cannot serve
+            work.is_journalled = False
+            work.note = failure_of(unstored)
+            own = ErrorInfo(FaultCode.INTERNAL, FaultCode.INTERNAL.meaning, work.opened.received_at)
+            work.made = self._faults.fault(own)
+
+    def _reply(self, work: _Work) -> ServedReply:
+        """What leaves, told in the log."""
+        opened, outgoing = work.opened, work.outgoing
+        message_id = shown_id(opened.message_id)
+        if work.refusal is None:
+            if work.is_new and opened.evidence.revocation.status == RevocationState.UNKNOWN:
+                _LOG.warning(
+                    "trust",
+                    action="unknown_revocation_accepted",
+                    flow=_FLOW,
+                    service_id=_info(work).service_id,
+                    message_id=message_id,
+                )
+            _LOG.info(
+                "exchange",
+                action="served",
+                flow=_FLOW,
+                service_id=_info(work).service_id,
+                message_id=message_id,
+                code=work.code,
+            )
+            return ServedReply(200, outgoing.data, opened.message_id)
+        refusal = work.refusal
+        log = _LOG.error if refusal.verdict == "id_reused" else _LOG.warning
+        log(
             "exchange",
             action="refused",
-            message_id=_shown(message_id),
+            flow=_FLOW,
+            service_id="" if opened.info is None else shown_id(opened.info.service_id),
+            message_id=message_id,
             code=str(refusal.code),
             verdict=refusal.verdict,
             note=refusal.note,
         )
-        error = ErrorInfo(str(refusal.code), refusal.message, handling.received_at)
-        fault = self._sign_fault(sync_channel.build_fault(error))
-        try:
-            self._journal(handling, data, body_bytes, refusal.verdict, fault, EntryKind.FAULT, "", refusal.note)
-        except Exception as unstored:
-            # nothing may leave that the journal does not know, except the word that we cannot serve
-            _LOG.error("exchange", action="journal_failed", message_id=_shown(message_id), code=_kind(unstored))
-            if refusal.code != FaultCode.INTERNAL:
-                own = ErrorInfo(FaultCode.INTERNAL, FaultCode.INTERNAL.meaning, handling.received_at)
-                fault = self._sign_fault(sync_channel.build_fault(own))
-        return ServedReply(500, fault.data, message_id)
-
-    def _sign_fault(self, body: etree._Element) -> _Outgoing:
-        try:
-            return self._sign(body)
-        except Exception as error:
-            # without a key the caller gets at least an unsigned fault, which nobody has to trust
-            _LOG.error("exchange", action="signing_failed", code=_kind(error))
-            return _Outgoing(envelope.build_envelope(body), NOBODY, "unsigned")
-
-    def _journal(
-        self,
-        handling: _Handling,
-        data: bytes | None,
-        body_bytes: int,
-        verdict: str,
-        sent: _Outgoing,
-        kind: EntryKind,
-        response_id: str,
-        note: str = "",
-    ) -> None:
-        info = handling.info
-        incoming = JournalEntry(
-            at=handling.received_at,
-            direction=MessageDirection.IN,
-            step=10,
-            kind=EntryKind.REQUEST,
-            service_id=info.service_id if info is not None else "",
-            message_id=info.message_id if info is not None else "",
-            correlation_id=info.correlation_id if info is not None else "",
-            peer=handling.peer,
-            body=data,
-            body_bytes=body_bytes,
-            signer=handling.evidence.signer,
-            verdict=verdict,
-            revocation=handling.evidence.revocation,
-            deciding=handling.evidence.deciding,
-            note=note,
-        )
-        outgoing = JournalEntry(
-            at=handling.received_at,
-            direction=MessageDirection.OUT,
-            step=8,
-            kind=kind,
-            service_id=incoming.service_id,
-            message_id=response_id,
-            correlation_id=incoming.message_id,
-            peer=handling.peer,
-            body=sent.data,
-            signer=sent.signer,
-            verdict=sent.verdict,
-        )
-        with writing(self._engine) as connection:
-            append(connection, incoming)
-            append(connection, outgoing)
+        if not work.is_journalled:
+            _LOG.error("exchange", action="journal_failed", message_id=message_id, code=work.note)
+        return ServedReply(500, outgoing.data, opened.message_id)
 
 
 # ---------------------------------------------------------------- decisions (pure)
 
 
-def _refused(code: FaultCode, message: str, verdict: str) -> RequestRefused:
-    return _NamedRefusal(code, message, verdict)
+def _info(work: _Work) -> RequestInfo:
+    info = work.opened.info
+    if info is None:
+        raise MalformedMessage("a request without requestInfo is not answered", code="no_request_info")
+    return info
 
 
-class _NamedRefusal(RequestRefused):
-    """A refusal of ours that the journal calls by a name of its own."""
-
-    def __init__(self, code: FaultCode, message: str, verdict: str) -> None:
-        super().__init__(message, code=code)
-        self.verdict = verdict
+def _is_down(error: Exception) -> bool:
+    """The database cannot be used at all: trying again for each request would only make them wait one by one."""
+    return isinstance(error.__cause__, (OperationalError, InterfaceError, PoolTimeoutError))
 
 
-def _refusal(error: Exception) -> _Refusal:
-    """Which fault the caller gets (SHEP.md 1.8). What is ours to mend is never told outside."""
-    match error:
-        case _NamedRefusal():
-            return _Refusal(error.code, error.message, error.verdict)
-        case RequestRefused():
-            return _Refusal(error.code, error.message, error.code)
-        case SignatureRefused(code="unsigned"):
-            return _Refusal(FaultCode.NOT_SIGNED, FaultCode.NOT_SIGNED.meaning, error.code)
-        case SignatureRefused(code=code) if code in _UNKNOWN_SIGNER:
-            return _Refusal(FaultCode.TRANSPORT_CERTIFICATE, _told(FaultCode.TRANSPORT_CERTIFICATE, error), code)
-        case SignatureRefused():
-            return _Refusal(FaultCode.TRANSPORT_SIGNATURE, _told(FaultCode.TRANSPORT_SIGNATURE, error), error.code)
-        case TrustRefused() | RevocationUnknown():
-            # which list or authority it was is our configuration: the journal's business
-            text = f"{FaultCode.TRANSPORT_CERTIFICATE.meaning} ({error.code})"
-            return _Refusal(FaultCode.TRANSPORT_CERTIFICATE, text, error.code)
-        case MalformedMessage() | InvalidIdentifier():
-            return _Refusal(FaultCode.MESSAGE_FORMAT, _told(FaultCode.MESSAGE_FORMAT, error), error.code)
-        case OperatorError():
-            return _Refusal(FaultCode.INTERNAL, FaultCode.INTERNAL.meaning, error.code, _kind(error))
-        case _:
-            return _Refusal(FaultCode.INTERNAL, FaultCode.INTERNAL.meaning, "internal", _kind(error))
+def _entries(work: _Work) -> tuple[JournalEntry, JournalEntry]:
+    opened, outgoing = work.opened, work.outgoing
+    info = opened.info
+    if work.refusal is not None:
+        verdict, kind, note = work.refusal.verdict, EntryKind.FAULT, work.refusal.note or work.note
+    else:
+        verdict, kind, note = Verdict.ACCEPTED if work.earlier is None else "duplicate", EntryKind.REPLY, work.note
+    incoming = JournalEntry(
+        at=opened.received_at,
+        direction=MessageDirection.IN,
+        step=10,
+        kind=EntryKind.REQUEST,
+        service_id=info.service_id if info is not None else "",
+        message_id=info.message_id if info is not None else "",
+        correlation_id=info.correlation_id if info is not None else "",
+        peer=opened.peer,
+        body=opened.data,
+        body_bytes=opened.body_bytes,
+        signer=opened.evidence.signer,
+        verdict=verdict,
+        revocation=opened.evidence.revocation,
+        deciding=opened.evidence.deciding,
+        note=note,
+    )
+    reply = JournalEntry(
+        at=opened.received_at,
+        direction=MessageDirection.OUT,
+        step=8,
+        kind=kind,
+        service_id=incoming.service_id,
+        message_id=work.response_id if work.refusal is None else "",
+        correlation_id=incoming.message_id,
+        peer=opened.peer,
+        body=outgoing.data,
+        signer=outgoing.signer,
+        verdict=outgoing.verdict,
+        note="" if outgoing.repeats is None else f"the bytes of journal entry {outgoing.repeats}",
+    )
+    return incoming, reply
 
 
-def _told(code: FaultCode, error: GatewayError) -> str:
-    return f"{code.meaning}: {error.message}"
-
-
-def _kind(error: Exception) -> str:
-    """Kind and place of a failure; never its text, which may quote the request."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    place = "" if trace is None else f" at {Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}"
-    return f"{type(error).__name__}{place}"
-
-
-def _shown(message_id: str) -> str:
-    """A message id for the log: whoever makes an id of an IIN must not bring it there."""
-    return _DIGITS.sub(lambda run: "*" * 12 if _holds_iin(run[0]) else run[0], message_id)
-
-
-def _holds_iin(digits: str) -> bool:
-    for start in range(len(digits) - 11):
-        try:
-            Iin(digits[start : start + 12])
-        except InvalidIdentifier:
-            continue
-        return True
-    return False
+def _arrived(work: _Work, request_journal_id: int, reply_journal_id: int) -> Arrived:
+    opened, info = work.opened, _info(work)
+    return Arrived(
+        sender=info.sender.sender_id,
+        service_id=info.service_id,
+        message_id=info.message_id,
+        body_sha256=opened.body_sha256,
+        received_at=opened.received_at,
+        flow="sync",
+        request_journal_id=request_journal_id,
+        reply_journal_id=reply_journal_id,
+        correlation_id=info.correlation_id,
+        by_body=opened.by_body,
+    )

@@ -1,102 +1,91 @@
-"""Time stamps (RFC 3161) on what the journal archives: who says that these rows existed at which moment.
+"""Time stamps (RFC 3161) on the end of the chain: who says that it stood there at which moment.
 
-One stamp speaks for a run of rows. What is stamped is a statement of one line for each row, in the order of their
-numbers, made of what the row proves: the digest of the exact bytes, the verdict, the signer, the revocation evidence.
-Anyone who has the rows writes the statement again and compares its SHA-256 with the one in the token.
+The hash of the last row speaks for every row before it, so one stamp speaks for all of them. What is stamped is the
+statement of docs/reference/journal.md; anyone who has the rows writes it again and compares its digest with the one
+in the token. The token is kept as evidence of a note, so that the chain holds it too.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
-from sqlalchemy import Connection, Engine, func, insert, select
+from sqlalchemy import Engine, select
 
 from gateway.database import reading, writing
-from gateway.exchange.tables import JOURNAL, JOURNAL_EVIDENCE, TIME_STAMP
+from gateway.exchange.journal import EntryKind, JournalEntry, JournalWriter, MessageDirection
+from gateway.exchange.journal.chain import STAMPED
+from gateway.exchange.tables import EVIDENCE, JOURNAL, JOURNAL_EVIDENCE, JOURNAL_HEAD
 from gateway.trust.timestamp import TimeStamp
+from gateway.trust.verdict import DecidingEvidence
 
-#: a row takes its number before it is committed: a run ends where every earlier transaction has surely ended
-SETTLED: Final = dt.timedelta(minutes=2)
-MAX_ROWS: Final = 50_000
+TOKEN_KIND: Final = "time_stamp"  # noqa: S105 - no password
+"""Kind of the evidence that is a token; its source is the OID of the stamping policy."""
 
 Stamper = Callable[[bytes], TimeStamp]
 """Has a statement stamped and verifies the token. Raises what gateway.trust.timestamp.request_timestamp raises."""
 
 
 @dataclass(frozen=True, slots=True)
-class StampedRun:
-    """Rows `first_id` to `last_id`, and the token over their statement."""
+class StampedHead:
+    """The chain as far as row `last_id`, and the token over `statement_of` it."""
 
-    first_id: int
     last_id: int
+    row_sha256: bytes
     gen_time: dt.datetime
-    token: bytes
+    policy: str
+    token: bytes = field(repr=False)
 
 
-def stamp_once(engine: Engine, stamper: Stamper, *, at: dt.datetime) -> StampedRun | None:
-    """Stamp the settled rows that no stamp speaks for yet; None when there are none.
+def statement_of(last_id: int, row_sha256: bytes) -> bytes:
+    """What a stamp over the chain's end is a stamp of."""
+    return f"shep-gateway journal 1 {last_id} {row_sha256.hex()}".encode()
+
+
+def stamp_once(engine: Engine, stamper: Stamper, journal: JournalWriter) -> StampedHead | None:
+    """Stamp the chain's end; None when nothing came after the note of the latest stamp.
 
     The stamp is asked for outside of any transaction; one that cannot be had leaves the rows for the next time.
     """
     with reading(engine) as connection:
-        after = connection.execute(select(func.coalesce(func.max(TIME_STAMP.c.last_id), 0))).scalar_one()
-        ids = (
-            connection.execute(
-                select(JOURNAL.c.id)
-                .where(JOURNAL.c.id > after, JOURNAL.c.at <= at - SETTLED)
-                .order_by(JOURNAL.c.id)
-                .limit(MAX_ROWS)
-            )
-            .scalars()
-            .all()
-        )
-        if not ids:
-            return None
-        first_id, last_id = ids[0], ids[-1]
-        statement = statement_of(connection, first_id, last_id)
-    stamp = stamper(statement)
+        last_id, row_sha256 = connection.execute(select(JOURNAL_HEAD.c.last_id, JOURNAL_HEAD.c.row_sha256)).one()
+        last = connection.execute(select(JOURNAL.c.kind, JOURNAL.c.verdict).where(JOURNAL.c.id == last_id)).first()
+    if last is None or (last.kind, last.verdict) == (EntryKind.NOTE, STAMPED):
+        return None
+    stamp = stamper(statement_of(last_id, row_sha256))
+    token = DecidingEvidence(
+        TOKEN_KIND, hashlib.sha256(stamp.token).hexdigest(), stamp.gen_time, stamp.policy, stamp.token
+    )
+    note = JournalEntry(
+        at=stamp.gen_time,
+        direction=MessageDirection.OUT,
+        step=0,
+        kind=EntryKind.NOTE,
+        verdict=STAMPED,
+        deciding=(token,),
+        note=f"{last_id} {row_sha256.hex()}",
+    )
     with writing(engine) as connection:
-        connection.execute(
-            insert(TIME_STAMP).values(
-                first_id=first_id, last_id=last_id, gen_time=stamp.gen_time, policy=stamp.policy, token=stamp.token
-            )
-        )
-    return StampedRun(first_id, last_id, stamp.gen_time, stamp.token)
+        journal.append(connection, note)
+    return StampedHead(last_id, row_sha256, stamp.gen_time, stamp.policy, stamp.token)
 
 
-def statement_of(connection: Connection, first_id: int, last_id: int) -> bytes:
-    """What a stamp over these rows is a stamp of."""
-    evidence: dict[int, list[str]] = {}
-    kept = select(JOURNAL_EVIDENCE).where(JOURNAL_EVIDENCE.c.journal_id.between(first_id, last_id))
-    for row in connection.execute(kept.order_by(JOURNAL_EVIDENCE.c.journal_id, JOURNAL_EVIDENCE.c.sha256)).mappings():
-        evidence.setdefault(row["journal_id"], []).append(row["sha256"])
-    rows = connection.execute(
-        select(JOURNAL).where(JOURNAL.c.id.between(first_id, last_id)).order_by(JOURNAL.c.id)
-    ).mappings()
-    lines = []
-    for row in rows:
-        parts = (
-            row["id"],
-            row["at"].isoformat(),
-            row["direction"],
-            row["kind"],
-            row["about_id"] or "",
-            row["message_id"],
-            row["body_sha256"],
-            row["verdict"],
-            row["signer_serial"],
-            row["revocation_status"],
-            ",".join(evidence.get(row["id"], ())),
-        )
-        lines.append("\t".join(str(part) for part in parts))
-    return "\n".join(lines).encode()
-
-
-def runs(engine: Engine) -> tuple[StampedRun, ...]:
-    """Every stamp, in the order of the rows that it speaks for."""
+def stamps(engine: Engine) -> tuple[StampedHead, ...]:
+    """Every stamp, in the order of the chain; not those of before the chain, which speak for rows by other numbers."""
+    query = (
+        select(JOURNAL.c.note, JOURNAL_EVIDENCE.c.as_of, JOURNAL_EVIDENCE.c.source, EVIDENCE.c.content)
+        .join(JOURNAL_EVIDENCE, JOURNAL_EVIDENCE.c.journal_id == JOURNAL.c.id)
+        .join(EVIDENCE, EVIDENCE.c.sha256 == JOURNAL_EVIDENCE.c.sha256)
+        .where(JOURNAL.c.kind == EntryKind.NOTE, JOURNAL.c.verdict == STAMPED)
+        .order_by(JOURNAL.c.id)
+    )
     with reading(engine) as connection:
-        rows = connection.execute(select(TIME_STAMP).order_by(TIME_STAMP.c.first_id)).mappings().all()
-    return tuple(StampedRun(row["first_id"], row["last_id"], row["gen_time"], row["token"]) for row in rows)
+        rows = connection.execute(query).all()
+    found = []
+    for note, gen_time, policy, token in rows:
+        number, row_sha256 = note.split()
+        found.append(StampedHead(int(number), bytes.fromhex(row_sha256), gen_time, policy, token))
+    return tuple(found)

@@ -12,7 +12,7 @@ from lxml import etree
 
 from gateway.errors import RevocationUnknown
 from gateway.exchange.journal import NOBODY, NOT_LOOKED_AT, Revocation, Signer
-from gateway.signing.certificate import Certificate, NameKey
+from gateway.signing.certificate import Certificate
 from gateway.signing.wss import verify_envelope
 from gateway.trust.evidence import NO_EVIDENCE, RevocationEvidence
 from gateway.trust.fetching import Refreshed
@@ -85,6 +85,8 @@ class VerifiedMessage:
     revocation: RevocationStatus
     #: an element of `body` as a document of its own, for its business signature
     as_received: Callable[[etree._Element], bytes]
+    #: what was digested, of which `body` is made
+    canonical: bytes = field(repr=False)
 
 
 @dataclass(slots=True)
@@ -136,7 +138,7 @@ def verify_message(
     judged: list[RevocationStatus] = []
     verified = verify_envelope(data, certificates=trust.store, bounds=bounds, judge=judge)
     (revocation,) = judged
-    return VerifiedMessage(verified.body, verified.certificate, revocation, verified.as_received)
+    return VerifiedMessage(verified.body, verified.certificate, revocation, verified.as_received, verified.canonical)
 
 
 def check_for_service(message: VerifiedMessage, trust: TrustPolicy, service: str) -> None:
@@ -147,22 +149,3 @@ def check_for_service(message: VerifiedMessage, trust: TrustPolicy, service: str
     if message.revocation.status is RevocationState.UNKNOWN and trust.mode_for(service) is RevocationMode.REQUIRE:
         raise RevocationUnknown(f"whether the signer is revoked is not known: {message.revocation.detail}")
     check_signer(message.certificate, trust.signers_of(service))
-
-
-def check_own_signature(signed: bytes, certificate: Certificate, bounds: XmlBounds) -> None:
-    """Step 7: what we are about to send verifies as the other side will verify it.
-
-    Raises SignatureRefused or MalformedMessage: our key, certificate or bounds are wrong, and nothing was sent.
-    """
-    verify_envelope(signed, certificates=_OnlyCertificate(certificate), bounds=bounds)
-
-
-@dataclass(frozen=True, slots=True)
-class _OnlyCertificate:
-    """An index that knows one certificate: our own."""
-
-    certificate: Certificate
-
-    def find(self, issuer_key: NameKey, serial: int) -> Certificate | None:
-        own = self.certificate
-        return own if (own.issuer_key, own.serial) == (issuer_key, serial) else None

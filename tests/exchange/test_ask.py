@@ -25,10 +25,11 @@ from gateway.errors import (
     StoreError,
 )
 from gateway.exchange import outbox
-from gateway.exchange.ask import AskResult, shown_address, step_of
 from gateway.exchange.due import Reason
 from gateway.exchange.journal import Journal, JournalRecord, MessageDirection
 from gateway.exchange.outbox import State
+from gateway.exchange.results import AskResult, step_of
+from gateway.exchange.sending import shown_address
 from gateway.exchange.tables import DUE, EXCHANGE
 from gateway.exchange.verification import TrustPolicy
 from gateway.model import Consent, Disability, Fact, Iin, Outcome, outcome_of
@@ -213,7 +214,7 @@ def test_our_own_signature_by_issuer_and_serial_is_checked_with_our_own_certific
 ) -> None:
     register.error = PeerUnavailable("down")
     result = asker(store, keys, register, policy=policy(key_info=KeyInfoForm.ISSUER_SERIAL)).ask("cbdi", PERSON)
-    assert result.state is State.UNREACHABLE
+    assert result.state is State.WAITING
 
 
 def test_a_register_may_be_named_by_an_alias_and_facts_by_the_catalogue(
@@ -290,7 +291,7 @@ def test_the_address_is_journalled_without_its_credentials(store: Engine, keys: 
 @pytest.mark.parametrize(
     ("error", "state", "code"),
     [
-        (PeerUnavailable("nobody there"), State.UNREACHABLE, "peer_unavailable"),
+        (PeerUnavailable("nobody there"), State.WAITING, "peer_unavailable"),
         (OutcomeUnknown("silence", code="reply_timeout"), State.UNKNOWN, "reply_timeout"),
         (OutcomeUnknown("cut", code="reply_cut"), State.UNKNOWN, "reply_cut"),
     ],
@@ -683,7 +684,7 @@ def test_a_request_that_does_not_fit_the_channel_is_never_signed(
     store: Engine, keys: Keys, register: Register, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wrong = etree.Element(f"{{{SOAP_11}}}Body")
-    monkeypatch.setattr("gateway.exchange.ask.sync_channel.build_request", lambda *_, **__: wrong)
+    monkeypatch.setattr("gateway.exchange.question.sync_channel.build_request", lambda *_, **__: wrong)
     with pytest.raises(OperatorError) as refused:
         asker(store, keys, register).ask("cbdi", PERSON)
     assert refused.value.code == "contract"

@@ -9,8 +9,8 @@ from sqlalchemy import Engine
 
 from gateway.errors import RevocationUnknown, TrustRefused
 from gateway.exchange import ask
-from gateway.exchange.ask import AskResult
 from gateway.exchange.outbox import State
+from gateway.exchange.results import AskResult
 from gateway.model import Outcome
 from gateway.signing import names
 from gateway.signing.enveloped import verify_enveloped

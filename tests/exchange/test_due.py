@@ -124,5 +124,74 @@ def test_two_programs_never_take_the_same_row(postgresql_url: str) -> None:
     engine.dispose()
 
 
+def row_of(engine: Engine) -> dict[str, object]:
+    with reading(engine) as connection:
+        return dict(connection.execute(select(DUE)).mappings().one())
+
+
+def test_a_row_whose_question_is_on_its_way_is_not_due_and_the_question_is_made_once(engine: Engine) -> None:
+    put(engine, Due(PERSON, "cbdi", NOW, Reason.WANTED))
+    with writing(engine) as connection:
+        (wish,) = due.take_due(connection, NOW, 1, holder="me")
+    with writing(engine) as connection:
+        assert due.link(connection, wish, "m-1")
+        assert not due.link(connection, wish, "m-2")
+        assert due.question_of(connection, PERSON, "cbdi") == "m-1"
+    assert take(engine, NOW + 400 * DAY) == []
+
+
+def test_a_wish_that_somebody_else_took_makes_no_question(engine: Engine) -> None:
+    put(engine, Due(PERSON, "cbdi", NOW, Reason.WANTED))
+    with writing(engine) as connection:
+        (mine,) = due.take_due(connection, NOW, 1, holder="me")
+    with writing(engine) as connection:
+        (theirs,) = due.take_due(connection, NOW + LEASE, 1, holder="them")
+        assert not due.link(connection, mine, "m-1")
+        due.give_back(connection, mine, retry=RETRY, now=NOW)
+        due.let_go(connection, [mine])
+        assert due.link(connection, theirs, "m-2")
+
+
+def test_a_question_without_an_answer_is_followed_by_a_new_one_later(engine: Engine) -> None:
+    put(engine, Due(PERSON, "cbdi", NOW, Reason.REFRESH, failures=1))
+    with writing(engine) as connection:
+        (wish,) = due.take_due(connection, NOW, 1, holder="me")
+        due.link(connection, wish, "m-1")
+        due.put_off(connection, PERSON, "cbdi", message_id="another", retry=RETRY, now=NOW)
+    assert row_of(engine)["message_id"] == "m-1"
+    with writing(engine) as connection:
+        due.put_off(connection, PERSON, "cbdi", message_id="m-1", retry=RETRY, now=NOW)
+    row = row_of(engine)
+    assert (row["message_id"], row["reason"], row["failures"]) == (None, Reason.RETRY, 2)
+    assert row["due_at"] == NOW + dt.timedelta(seconds=60)
+
+
+def test_a_wish_of_which_no_question_could_be_made_is_due_later_and_one_not_begun_as_before(engine: Engine) -> None:
+    put(engine, Due(PERSON, "cbdi", NOW, Reason.REFRESH), Due(OTHER, "cbdi", NOW, Reason.REFRESH))
+    with writing(engine) as connection:
+        taken = {wish.iin: wish for wish in due.take_due(connection, NOW, 2, holder="me")}
+        due.give_back(connection, taken[PERSON], retry=RETRY, now=NOW)
+        due.let_go(connection, [taken[OTHER]])
+    assert take(engine) == [(OTHER.value, "cbdi")]
+    assert take(engine, NOW + dt.timedelta(seconds=30)) == [(PERSON.value, "cbdi")]
+
+
+def test_a_question_that_a_person_sends_again_keeps_others_from_being_made(engine: Engine) -> None:
+    put(engine, Due(PERSON, "cbdi", NOW, Reason.RETRY))
+    with writing(engine) as connection:
+        due.claim(connection, PERSON, "cbdi", "m-1")
+        due.claim(connection, PERSON, "cbdi", "m-2")
+        assert due.question_of(connection, PERSON, "cbdi") == "m-1"
+        assert due.question_of(connection, OTHER, "cbdi") is None
+    assert take(engine) == []
+
+
+def test_rows_of_a_system_that_is_held_back_are_passed_over(engine: Engine) -> None:
+    put(engine, Due(PERSON, "cbdi", NOW - DAY, Reason.REFRESH), Due(PERSON, "zags", NOW, Reason.REFRESH))
+    with writing(engine) as connection:
+        (only,) = due.take_due(connection, NOW, 10, without=["cbdi"])
+    assert only.system == "zags"
+
+
 def test_an_iin_stays_out_of_repr() -> None:
     assert PERSON.value not in repr(Due(PERSON, "cbdi", NOW, Reason.REFRESH))

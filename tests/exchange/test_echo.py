@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 
 from gateway.errors import OutcomeUnknown, PeerUnavailable
 from gateway.exchange.echo import SERVICE_ID, EchoResult, echo
-from gateway.exchange.journal import Journal
+from gateway.exchange.journal import Journal, JournalWriter
 from gateway.exchange.transport import Reply
 from gateway.shep import sync_channel
 from gateway.shep.faults import SUCCESS
@@ -23,6 +23,7 @@ from tests.exchange.world import NOW, Keys, Register, body_of, policy, trust
 def call(engine: Engine, keys: Keys, register: Register) -> EchoResult:
     return echo(
         engine=engine,
+        journal=JournalWriter(),
         transport=register,
         key=keys["gateway"],
         trust=trust(keys.pki),

@@ -1,9 +1,10 @@
-"""The journal on both stores: exact bytes, verdicts as rows of their own, filters."""
+"""Writing to the journal and reading from it."""
 
 from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import os
 import zlib
 from typing import Any
 
@@ -16,18 +17,23 @@ from sqlalchemy.exc import IntegrityError
 from gateway.database import engine_for, reading, writing
 from gateway.errors import StoreError
 from gateway.exchange.journal import (
+    BodySeal,
     EntryKind,
     Journal,
     JournalEntry,
+    JournalWriter,
     MessageDirection,
     Revocation,
     Signer,
     Verdict,
-    append,
-    append_verdict,
 )
-from gateway.exchange.tables import JOURNAL
+from gateway.exchange.journal.bodies import checked, key_id
+from gateway.exchange.journal.chain import STORED
+from gateway.exchange.tables import JOURNAL, JOURNAL_BODY, JOURNAL_HEAD
 from tests.exchange.world import NOW
+
+WRITER = JournalWriter()
+KEY, OTHER_KEY = bytes(range(32)), bytes(range(1, 33))
 
 
 def entry(**changes: Any) -> JournalEntry:
@@ -43,16 +49,17 @@ def entry(**changes: Any) -> JournalEntry:
     return JournalEntry(**values)
 
 
-def stored(engine: Engine, *new: JournalEntry) -> list[int]:
+def stored(engine: Engine, *new: JournalEntry, writer: JournalWriter = WRITER) -> tuple[int, ...]:
     with writing(engine) as connection:
-        return [append(connection, one) for one in new]
+        return writer.append_many(connection, new)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=25)
-@given(body=st.binary(max_size=2_000))
-def test_bytes_come_back_exactly(store: Engine, body: bytes) -> None:
-    (number,) = stored(store, entry(body=body))
-    record = Journal(store).get(number)
+@given(body=st.binary(max_size=2_000), sealed=st.booleans())
+def test_bytes_come_back_exactly(store: Engine, body: bytes, sealed: bool) -> None:
+    seal = BodySeal.of(KEY if sealed else None)
+    (number,) = stored(store, entry(body=body), writer=JournalWriter(seal))
+    record = Journal(store, seal).get(number)
     assert record is not None
     assert record.body == body
     assert record.body_bytes == len(body)
@@ -63,14 +70,15 @@ def test_a_row_comes_back_as_it_was_written(engine: Engine) -> None:
         direction=MessageDirection.OUT,
         step=8,
         kind=EntryKind.REQUEST,
+        channel="async",
         system="cbdi",
         service_id="SERVICE",
         correlation_id="c-1",
         peer="http://host/",
-        signer=Signer("CN=А", "12"),
+        signer=Signer('CN=А\\"Қ"', "12"),
         verdict=Verdict.SIGNED,
         revocation=Revocation("good", "crl", NOW),
-        note="HTTP 200",
+        note="HTTP 200\tand a tab, a \\ and 100 %",
     )
     (number,) = stored(engine, written)
     record = Journal(engine).get(number)
@@ -83,6 +91,26 @@ def test_a_row_comes_back_as_it_was_written(engine: Engine) -> None:
     document = record.as_dict()
     assert document["revocation"]["as_of"] == NOW.isoformat()
     assert document["body_sha256"] == hashlib.sha256(b"<a/>").hexdigest()
+    with reading(engine) as connection:
+        head = connection.execute(select(JOURNAL_HEAD.c.last_id, JOURNAL_HEAD.c.row_sha256)).one()
+    assert (head.last_id, head.row_sha256.hex()) == (number, document["row_sha256"])
+
+
+def test_rows_written_together_and_one_by_one_are_the_same_chain(engine: Engine, store: Engine) -> None:
+    new = [entry(message_id=f"m-{number}", body=None if number == 2 else b"<a/>") for number in range(4)]
+    assert stored(engine, *new) == (1, 2, 3, 4)
+    assert [stored(store, one)[0] for one in new] == [1, 2, 3, 4]
+    assert stored(engine) == ()
+
+    def hashes(which: Engine) -> list[bytes]:
+        with reading(which) as connection:
+            return list(connection.execute(select(JOURNAL.c.row_sha256).order_by(JOURNAL.c.id)).scalars())
+
+    assert hashes(engine) == hashes(store)
+
+
+def test_the_chain_is_made_of_every_column() -> None:
+    assert {column.name for column in JOURNAL.columns} == {*STORED, "row_sha256"}
 
 
 def test_a_verdict_is_a_row_of_its_own_and_is_read_with_its_message(engine: Engine) -> None:
@@ -90,7 +118,7 @@ def test_a_verdict_is_a_row_of_its_own_and_is_read_with_its_message(engine: Engi
     (number,) = stored(engine, message)
     later = NOW + dt.timedelta(seconds=1)
     with writing(engine) as connection:
-        append_verdict(
+        WRITER.append_verdict(
             connection,
             number,
             message,
@@ -114,16 +142,16 @@ def test_a_message_has_one_verdict(engine: Engine) -> None:
     message = entry()
     (number,) = stored(engine, message)
     with writing(engine) as connection:
-        append_verdict(connection, number, message, at=NOW, step=11, verdict="accepted")
+        WRITER.append_verdict(connection, number, message, at=NOW, step=11, verdict="accepted")
     with pytest.raises(IntegrityError), writing(engine) as connection:
-        append_verdict(connection, number, message, at=NOW, step=11, verdict="digest")
+        WRITER.append_verdict(connection, number, message, at=NOW, step=11, verdict="digest")
 
 
 def test_a_verdict_is_no_message(engine: Engine) -> None:
     message = entry()
     (number,) = stored(engine, message)
     with writing(engine) as connection:
-        about = append_verdict(connection, number, message, at=NOW, step=11, verdict="accepted")
+        about = WRITER.append_verdict(connection, number, message, at=NOW, step=11, verdict="accepted")
     assert Journal(engine).get(about) is None
     assert Journal(engine).get(about + 1) is None
 
@@ -147,7 +175,7 @@ def test_filters(engine: Engine) -> None:
     def found(**filters: Any) -> list[int]:
         return [record.id for record in journal.list_entries(**filters)]
 
-    assert found() == numbers[::-1]
+    assert found() == list(numbers[::-1])
     assert found(message_id="a") == [numbers[1], numbers[0]]
     assert found(system="zags") == [numbers[2]]
     assert found(service_id="S") == [numbers[1]]
@@ -167,26 +195,41 @@ def test_a_text_longer_than_its_column_is_cut_and_a_body_never_is(engine: Engine
     assert record.body == body
 
 
-@pytest.mark.parametrize("damage", [b"not zlib", zlib.compress(b"<b/>")])
+@pytest.mark.parametrize("damage", [b"", b"not zlib", zlib.compress(b"<b/>"), checked(zlib.compress(b"<b/>"))])
 def test_bytes_changed_by_hand_are_not_handed_out(engine: Engine, damage: bytes) -> None:
     (number,) = stored(engine, entry())
     with writing(engine) as connection:
-        connection.execute(update(JOURNAL).values(body_zlib=damage))
+        connection.execute(update(JOURNAL_BODY).values(content=damage))
     with pytest.raises(StoreError, match=f"entry {number} ") as caught:
         Journal(engine).get(number)
     assert caught.value.code == "journal_damaged"
 
 
-def test_ids_grow_and_none_is_given_twice(engine: Engine) -> None:
+def test_a_number_whose_row_was_never_committed_is_given_again(engine: Engine) -> None:
     first = stored(engine, entry(), entry())
+
+    def rolled_back() -> None:
+        with writing(engine) as connection:
+            assert WRITER.append(connection, entry()) == first[1] + 1
+            raise LookupError
+
+    with pytest.raises(LookupError):
+        rolled_back()
+    assert stored(engine, entry())[0] == first[1] + 1
+
+
+def test_a_journal_without_its_end_takes_nothing_more(engine: Engine) -> None:
     with writing(engine) as connection:
-        connection.execute(delete(JOURNAL).where(JOURNAL.c.id == first[0]))
-    assert stored(engine, entry())[0] > first[1]
+        connection.execute(delete(JOURNAL_HEAD))
+    with pytest.raises(StoreError, match="journal_head") as caught:
+        stored(engine, entry())
+    assert caught.value.code == "journal_damaged"
 
 
-@pytest.mark.parametrize("values", [{"direction": "up"}, {"kind": "note"}, {"kind": "verdict"}])
+@pytest.mark.parametrize("values", [{"direction": "up"}, {"kind": "other"}, {"kind": "verdict"}])
 def test_the_store_itself_refuses_rows_that_mean_nothing(engine: Engine, values: dict[str, str]) -> None:
-    row = {column.name: "" for column in JOURNAL.columns if column.name not in ("id", "about_id", "body_zlib")}
+    row: dict[str, Any] = {column.name: "" for column in JOURNAL.columns}
+    row |= {"id": 1, "about_id": None, "row_sha256": b""}
     row |= {"at": NOW, "step": 1, "body_bytes": 0, "revocation_as_of": None, "direction": "in", "kind": "reply"}
     with pytest.raises(IntegrityError), writing(engine) as connection:
         connection.execute(insert(JOURNAL), row | values)
@@ -201,3 +244,56 @@ def test_a_database_that_is_not_there_is_a_store_error(sqlite_url: str) -> None:
 
 def test_a_body_stays_out_of_repr() -> None:
     assert "secret" not in repr(entry(body=b"secret"))
+
+
+# ---------------------------------------------------------------- sealed bodies
+
+
+def test_a_sealed_body_is_not_readable_in_the_database_and_its_digest_stays_that_of_the_exact_bytes(
+    engine: Engine,
+) -> None:
+    body = b"<a>" + b"850101300555" * 40 + b"</a>"
+    (number,) = stored(engine, entry(body=body), writer=JournalWriter(BodySeal.of(KEY)))
+    with reading(engine) as connection:
+        row = connection.execute(select(JOURNAL_BODY)).one()
+        digest = connection.execute(select(JOURNAL.c.body_sha256).where(JOURNAL.c.id == number)).scalar_one()
+    assert row.sealed_with == key_id(KEY)
+    assert digest == hashlib.sha256(body).hexdigest()
+    with pytest.raises(zlib.error):
+        zlib.decompress(row.content)
+
+
+def test_after_a_change_of_keys_both_open_and_the_new_one_seals(store: Engine) -> None:
+    (old,) = stored(store, entry(body=b"<old/>"), writer=JournalWriter(BodySeal.of(KEY)))
+    (plain,) = stored(store, entry(body=b"<plain/>"))
+    both = BodySeal.of(OTHER_KEY, (KEY,))
+    (new,) = stored(store, entry(body=b"<new/>"), writer=JournalWriter(both))
+    journal = Journal(store, both)
+    bodies = {number: getattr(journal.get(number), "body", None) for number in (old, plain, new)}
+    assert bodies == {old: b"<old/>", plain: b"<plain/>", new: b"<new/>"}
+    with reading(store) as connection:
+        keys = connection.execute(select(JOURNAL_BODY.c.sealed_with).order_by(JOURNAL_BODY.c.journal_id)).scalars()
+        assert list(keys) == [key_id(KEY), "", key_id(OTHER_KEY)]
+
+
+def test_a_missing_key_is_named_and_is_no_empty_body(store: Engine) -> None:
+    (number,) = stored(store, entry(), writer=JournalWriter(BodySeal.of(KEY)))
+    with pytest.raises(StoreError, match=key_id(KEY)) as caught:
+        Journal(store, BodySeal.of(OTHER_KEY)).get(number)
+    assert caught.value.code == "journal_key_missing"
+    assert KEY.hex() not in caught.value.message
+
+
+def test_a_sealed_body_does_not_open_as_that_of_another_row(store: Engine) -> None:
+    seal = BodySeal.of(KEY)
+    first, second = stored(store, entry(), entry(), writer=JournalWriter(seal))
+    with writing(store) as connection:
+        content = connection.execute(select(JOURNAL_BODY.c.content).where(JOURNAL_BODY.c.journal_id == first)).scalar()
+        connection.execute(update(JOURNAL_BODY).where(JOURNAL_BODY.c.journal_id == second).values(content=content))
+    with pytest.raises(StoreError, match="not the ones that were stored"):
+        Journal(store, seal).get(second)
+
+
+def test_a_key_of_another_length_is_refused() -> None:
+    with pytest.raises(ValueError, match="32"):
+        BodySeal.of(os.urandom(16))

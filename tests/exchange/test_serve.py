@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from typing import Any
 
@@ -16,7 +16,8 @@ from structlog.testing import capture_logs
 
 from gateway.database import engine_for, writing
 from gateway.errors import ConfigurationError, InvalidIdentifier, MalformedMessage, RequestRefused
-from gateway.exchange.journal import EntryKind, Journal, JournalRecord, MessageDirection
+from gateway.exchange.journal import EntryKind, Journal, JournalRecord, JournalWriter, MessageDirection
+from gateway.exchange.refusals import failure_of
 from gateway.exchange.serve import ServedReply, Server, ServiceAnswer, ServicePolicy
 from gateway.exchange.verification import TrustPolicy
 from gateway.model import Iin
@@ -44,19 +45,26 @@ class Echo:
         self.error = error
         self.asked: list[SyncRequest] = []
 
-    def answer(self, connection: Connection, request: SyncRequest, *, at: dt.datetime) -> ServiceAnswer:
-        assert connection.execute(text("SELECT 1")).scalar_one() == 1
+    def read(self, request: SyncRequest, *, at: dt.datetime) -> SyncRequest:
         assert at == NOW
-        self.asked.append(request)
+        return request
+
+    def load(self, connection: Connection, questions: Sequence[SyncRequest]) -> Sequence[int]:
+        assert connection.execute(text("SELECT 1")).scalar_one() == 1
+        return range(len(questions))
+
+    def answer(self, question: SyncRequest, found: int) -> ServiceAnswer:
+        self.asked.append(question)
         if self.error is not None:
             raise self.error
-        assert request.data is not None
-        return ServiceAnswer(SUCCESS, deepcopy(request.data[0]), PayloadCodec.ELEMENT)
+        assert question.data is not None
+        return ServiceAnswer(SUCCESS, deepcopy(question.data[0]), PayloadCodec.ELEMENT)
 
 
 def server(engine: Engine, keys: Keys, service: Echo | None = None, **changes: Any) -> Server:
     settings = {
         "engine": engine,
+        "journal": JournalWriter(),
         "services": {SERVICE: service or Echo()},
         "key": lambda: keys["gateway"],
         "trust": trust(keys.pki),
@@ -262,7 +270,8 @@ def test_what_is_too_large_is_not_kept_but_its_size_is(engine: Engine, keys: Key
 
 
 def test_reading_may_stop_at_the_bound(store: Engine, keys: Keys) -> None:
-    served = server(store, keys).refuse_too_large(20_001, received_at=NOW, peer="192.0.2.7")
+    target = server(store, keys)
+    (served,) = target.answer_many([target.too_large(20_001, received_at=NOW, peer="192.0.2.7")])
     assert fault_of(keys, served).code == FaultCode.MESSAGE_FORMAT
     assert entries(store)[0].peer == "192.0.2.7"
 
@@ -349,9 +358,7 @@ def test_our_own_failure_tells_nothing_outside_and_its_place_inside(
 
 
 def test_a_failure_without_a_place_is_told_too(store: Engine, keys: Keys) -> None:
-    from gateway.exchange.serve import _kind
-
-    assert _kind(KeyError(PERSON.value)) == "KeyError"
+    assert failure_of(KeyError(PERSON.value)) == "KeyError"
 
 
 def test_an_answer_that_the_journal_cannot_take_does_not_leave(sqlite_url: str, keys: Keys) -> None:

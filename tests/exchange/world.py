@@ -15,8 +15,10 @@ from lxml import etree
 from sqlalchemy import Engine
 
 from gateway import resources
-from gateway.exchange.ask import Asker, AskPolicy
+from gateway.exchange.ask import Asker
 from gateway.exchange.business import signed_payload
+from gateway.exchange.journal import JournalWriter
+from gateway.exchange.question import AskPolicy
 from gateway.exchange.transport import Reply
 from gateway.exchange.verification import TrustPolicy
 from gateway.model import Citizen, Disability, Household, Iin, iin_control_digit
@@ -178,16 +180,18 @@ def policy(**changes: object) -> AskPolicy:
 def asker(engine: Engine, keys: Keys, register: Register, **changes: object) -> Asker:
     settings = {
         "engine": engine,
+        "journal": JournalWriter(),
         "transport": register,
         "systems": systems(),
         "key": lambda: keys["gateway"],
-        "trust": trust(keys.pki),
         "law": law(),
         "policy": policy(),
         "clock": lambda: NOW,
         "new_message_id": message_ids(),
         **changes,
     }
+    if "trust" not in settings:
+        settings["trust"] = trust(keys.pki)
     return Asker(**settings)
 
 
