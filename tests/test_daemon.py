@@ -1,4 +1,4 @@
-"""What the composition root decides itself: which keys may meet, and how polling ends."""
+"""What the composition root decides itself: which keys may meet, and how its workers end."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def gate(sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch) -> Iterator[G
 def loaded(pki: throwaway_pki.ThrowawayPki, sandbox: RunningSandbox, database_url: str, tmp_path: Path):
     file = tmp_path / "gateway.toml"
     text = CONFIG.format(database_url=database_url, sync_url=sandbox.sync_url)
-    file.write_text(text.replace("pki/", f"{pki.directory}/"))
+    file.write_text(text.replace("pki/", f"{pki.directory}/") + "[exchange]\nthreads = 1\n")
     loaded = settings.load(file, {})
     engine = daemon.open_store(loaded)
     database.upgrade(engine)
@@ -108,7 +108,7 @@ def test_a_test_hierarchy_is_refused_in_live_and_a_real_one_in_the_sandbox(loade
     with pytest.raises(ConfigurationError) as refused:
         daemon.refuse_mixed_key(live, key)
     assert refused.value.key == "signing.key_file"
-    monkeypatch.setattr(daemon, "is_test_authority", lambda name: False)
+    monkeypatch.setattr(daemon.assembly, "is_test_authority", lambda name: False)
     with pytest.raises(ConfigurationError, match="not a test"):
         daemon.refuse_mixed_anchors(loaded, material)
     with pytest.raises(ConfigurationError, match="a real authority"):
