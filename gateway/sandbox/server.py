@@ -7,7 +7,7 @@ import datetime as dt
 import json
 import socket
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -24,19 +24,30 @@ from starlette.types import Receive, Scope, Send
 from gateway import resources
 from gateway.errors import OperatorError
 from gateway.listening import bind
+from gateway.sandbox import judge_endpoints
 from gateway.sandbox.authority import Authority
 from gateway.sandbox.authority_endpoints import read_at_most, routes
+from gateway.sandbox.dispatch import DEFAULT_POLICY, AsyncPolicy, Dispatch
 from gateway.sandbox.misbehaviour import Order, Orders, read_order
+from gateway.sandbox.participants import Participant, Participants
 from gateway.sandbox.population import Population
+from gateway.sandbox.postman import Postman
+from gateway.sandbox.received import ReceivedLog
 from gateway.sandbox.simulator import XML, Reply, SimulatedGateway
-from gateway.shep.contract import served_wsdl
+from gateway.shep.contract import ASYNC_CHANNEL, SYNC_CHANNEL, served_wsdl
 from gateway.systems import find_systems
+from gateway.xml import XmlBounds
 
 SYNC_PATH: Final = "/bip-sync-wss/"
+ASYNC_PATH: Final = "/bip-async/"
 DEFAULT_PEOPLE: Final = 1_000
 DEFAULT_SEED: Final = 1
+#: room for the largest file that a message to the temporary storage can hold
+BOUNDS: Final = XmlBounds(max_bytes=12_000_000)
 _MAX_ORDER_BYTES: Final = 10_000
 _CHUNK_BYTES: Final = 65_536
+#: how often a dripping answer sends its next bytes
+_DRIPS_PER_S: Final = 10
 #: a slow answer still waiting does not hold up the end of the process
 _DRAIN_S: Final = 1
 
@@ -50,36 +61,55 @@ def make_simulator(
     pki_dir: Path,
     systems_paths: Sequence[Path] = (),
     misbehaviours: Sequence[Order] = (),
+    push_to: str = "",
+    async_policy: AsyncPolicy = DEFAULT_POLICY,
 ) -> SimulatedGateway:
     """The sandbox with every built system and those of `systems_paths`.
 
-    Raises KeyMaterialError, SystemFolderError, ConfigurationError.
+    `push_to` is where messages for participants go who have not
+    said otherwise; "" keeps them for getMessages. Raises KeyMaterialError, SystemFolderError, ConfigurationError.
     """
     return SimulatedGateway(
         population=Population(people, seed),
         systems=find_systems([resources.mappers_path(), *systems_paths]),
         pki_dir=pki_dir,
         orders=Orders(misbehaviours),
+        participants=Participants([Participant(push_to=push_to)] if push_to else ()),
+        async_policy=async_policy,
+        bounds=BOUNDS,
     )
 
 
 def make_app(simulator: SimulatedGateway, *, now: Clock) -> Starlette:
     """The HTTP face. `now` is asked once for each request."""
 
-    async def sync_channel(request: Request) -> Response:
-        try:
-            data = await read_at_most(request, simulator.bounds.max_bytes)
-        except ClientDisconnect:
-            return Response(status_code=400)
-        if data is None:
-            return _ReplyResponse(simulator.refuse_too_large(now=now()))
-        # signing takes a millisecond of processor time: not in the event loop
-        return _ReplyResponse(await anyio.to_thread.run_sync(lambda: simulator.answer(data, now=now())))
+    def channel(
+        answer: Callable[..., Reply], too_large: Callable[..., Reply]
+    ) -> Callable[[Request], Awaitable[Response]]:
+        async def endpoint(request: Request) -> Response:
+            try:
+                data = await read_at_most(request, simulator.bounds.max_bytes)
+            except ClientDisconnect:
+                return Response(status_code=400)
+            if data is None:
+                return _ReplyResponse(too_large(now=now()))
+            # signing takes a millisecond of processor time: not in the event loop
+            return _ReplyResponse(await anyio.to_thread.run_sync(lambda: answer(data, now=now())))
 
-    async def wsdl(request: Request) -> Response:
-        if "wsdl" not in request.query_params:
-            return _json({"error": {"code": "method", "message": "POST a signed message here, or GET ?wsdl"}}, 405)
-        return Response(served_wsdl(str(request.url.replace(query=""))), media_type=XML)
+        return endpoint
+
+    def wsdl(contract: str) -> Callable[[Request], Awaitable[Response]]:
+        async def endpoint(request: Request) -> Response:
+            if "wsdl" not in request.query_params:
+                return _json({"error": {"code": "method", "message": "POST a signed message here, or GET ?wsdl"}}, 405)
+            return Response(served_wsdl(str(request.url.replace(query="")), contract), media_type=XML)
+
+        return endpoint
+
+    # looked up at each request: a test may put another in its place
+    sync_channel = channel(lambda data, now: simulator.answer(data, now=now), simulator.refuse_too_large)
+    asynchronous = simulator.asynchronous
+    async_channel = channel(asynchronous.answer, asynchronous.refuse_too_large)
 
     async def describe(_: Request) -> Response:
         return _json(simulator.describe())
@@ -108,11 +138,15 @@ def make_app(simulator: SimulatedGateway, *, now: Clock) -> Starlette:
         routes=[
             Route(SYNC_PATH, sync_channel, methods=["POST"]),
             Route(SYNC_PATH.rstrip("/"), sync_channel, methods=["POST"]),
-            Route(SYNC_PATH, wsdl, methods=["GET"]),
+            Route(SYNC_PATH, wsdl(SYNC_CHANNEL), methods=["GET"]),
+            Route(ASYNC_PATH, async_channel, methods=["POST"]),
+            Route(ASYNC_PATH.rstrip("/"), async_channel, methods=["POST"]),
+            Route(ASYNC_PATH, wsdl(ASYNC_CHANNEL), methods=["GET"]),
             Route("/", describe, methods=["GET"]),
             Route("/sandbox/misbehave", place, methods=["POST"]),
             Route("/sandbox/misbehave", waiting, methods=["GET"]),
             Route("/sandbox/misbehave", clear, methods=["DELETE"]),
+            *judge_endpoints.routes(simulator, now=now),
             *routes(simulator.authority, now=now),
         ]
     )
@@ -137,9 +171,15 @@ class _ReplyResponse(Response):
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         body = self._reply.body
         end = len(body) if self._reply.cut_after_bytes is None else self._reply.cut_after_bytes
-        for start in range(0, end, _CHUNK_BYTES):
-            chunk = body[start : min(start + _CHUNK_BYTES, end)]
+        rate = self._reply.bytes_per_second
+        step = max(rate // _DRIPS_PER_S, 1) if rate else _CHUNK_BYTES
+        for start in range(0, end, step):
+            chunk = body[start : min(start + step, end)]
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            if rate:
+                with anyio.move_on_after(len(chunk) / rate):
+                    await receive()
+                    return
         if self._reply.cut_after_bytes is None:
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         # otherwise the server sees an answer without an end and closes the connection in its middle
@@ -184,7 +224,7 @@ def serve(
 ) -> None:
     """Run until SIGINT or SIGTERM. Port 0 takes a free one; `on_listening` gets the address, as http://host:port."""
     bound, url = bind(host, port, setting="--port")
-    with bound:
+    with bound, Postman(simulator.dispatch, now=now).running():
         _Server(_config(make_app(simulator, now=now)), lambda: on_listening(url)).run(sockets=[bound])
 
 
@@ -201,6 +241,19 @@ class RunningSandbox:
         return f"{self.url}{SYNC_PATH}"
 
     @property
+    def async_url(self) -> str:
+        """Where the asynchronous channel's operations go."""
+        return f"{self.url}{ASYNC_PATH}"
+
+    @property
+    def dispatch(self) -> Dispatch:
+        return self.simulator.dispatch
+
+    @property
+    def received(self) -> ReceivedLog:
+        return self.simulator.received
+
+    @property
     def population(self) -> Population:
         return self.simulator.population
 
@@ -215,9 +268,12 @@ class RunningSandbox:
 
 @contextlib.contextmanager
 def running_sandbox(
-    simulator: SimulatedGateway, *, now: Clock, host: str = "127.0.0.1", port: int = 0
+    simulator: SimulatedGateway, *, now: Clock, host: str = "127.0.0.1", port: int = 0, delivers: bool = True
 ) -> Iterator[RunningSandbox]:
-    """Run a sandbox in a thread; it listens when the block begins and is gone when it ends."""
+    """Run a sandbox in a thread; it listens when the block begins and is gone when it ends.
+
+    With `delivers` false nothing is pushed: a test does so with a `Postman` of its own, when it wants to.
+    """
     bound, url = bind(host, port, setting="--port")
     listening = threading.Event()
     server = _Server(_config(make_app(simulator, now=now)), listening.set)
@@ -235,8 +291,10 @@ def running_sandbox(
         if not server.started:
             thread.join()
             raise OperatorError("the sandbox did not start; run `gateway sandbox` to see why", code="sandbox")
+        postman = Postman(simulator.dispatch, now=now).running() if delivers else contextlib.nullcontext()
         try:
-            yield RunningSandbox(url, simulator)
+            with postman:
+                yield RunningSandbox(url, simulator)
         finally:
             server.should_exit = True
             thread.join()
