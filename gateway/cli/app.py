@@ -21,6 +21,9 @@ registry_app = typer.Typer(help="The consumer registry.", no_args_is_help=True)
 journal_app = typer.Typer(help="Every message in and out, with its exact bytes.", no_args_is_help=True)
 pki_app = typer.Typer(help="Certificates: ours, the gateway's, the authorities'.", no_args_is_help=True)
 keys_app = typer.Typer(help="Key files: what is in them, and how well they are protected.", no_args_is_help=True)
+inbox_app = typer.Typer(help="Asynchronous messages that came and are not done.", no_args_is_help=True)
+exchange_app = typer.Typer(help="What we sent, and what became of it.", no_args_is_help=True)
+schedule_app = typer.Typer(help="What runs by the clock, each job once in the whole fleet.", no_args_is_help=True)
 db_app = typer.Typer(help="The database.", no_args_is_help=True)
 config_app = typer.Typer(help="The configuration.", no_args_is_help=True)
 for _name, _group in (
@@ -28,6 +31,9 @@ for _name, _group in (
     ("journal", journal_app),
     ("pki", pki_app),
     ("keys", keys_app),
+    ("exchange", exchange_app),
+    ("inbox", inbox_app),
+    ("schedule", schedule_app),
     ("db", db_app),
     ("config", config_app),
 ):

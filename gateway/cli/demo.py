@@ -23,7 +23,7 @@ from gateway.cli.output import console
 from gateway.cli.second_judge import judge
 from gateway.database import reading
 from gateway.errors import OperatorError
-from gateway.exchange.ask import AskResult, step_of
+from gateway.exchange.results import AskResult, step_of
 from gateway.fund import consumer
 from gateway.model import Citizen, Iin, Outcome
 from gateway.registry.store import standing_of

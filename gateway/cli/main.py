@@ -5,12 +5,16 @@ from __future__ import annotations
 import sys
 
 from gateway import logs
-from gateway.cli import (
+from gateway.cli import (  # noqa: F401 - importing a module of commands registers them
+    cases,
     config,
     daemon,
     db,
     demo,
     doctor,
+    exchange,
+    explain,
+    inbox,
     journal,
     keys,
     pki,
@@ -18,15 +22,15 @@ from gateway.cli import (
     query,
     read,
     registry,
+    registry_lists,
+    registry_operations,
     sandbox,
+    schedule,
     signatures,
 )
 from gateway.cli.app import app
 from gateway.cli.output import exit_code_of, show_error
 from gateway.errors import GatewayError
-
-#: importing a module of commands registers them
-COMMANDS = (config, daemon, db, demo, doctor, journal, keys, pki, pki_check, query, read, registry, sandbox, signatures)
 
 
 def main() -> None:

@@ -16,8 +16,9 @@ from gateway.cli.parsing import day, moment
 from gateway.database import reading
 from gateway.model import Iin
 from gateway.registry.days import known_by_default
+from gateway.registry.people import heard_of as anything_heard_of
 from gateway.registry.standing import Standing
-from gateway.registry.store import history_of, standing_of
+from gateway.registry.store import standing_of
 
 
 @registry_app.command("standing", epilog="Example: gateway registry standing 900101300017 --on 2026-03-01")
@@ -39,7 +40,7 @@ def standing(
     known = moment(known_at, key="--known-at") or known_by_default(as_of, now, law.timezone)
     with reading(daemon.open_store(loaded)) as connection:
         answer = standing_of(connection, person, as_of=as_of, known_at=known, law=law)
-        heard_of = bool(history_of(connection, person, known))
+        heard_of = anything_heard_of(connection, person, known)
     document = as_document(person, answer, known)
     if as_json:
         output.print_json(document)
@@ -70,7 +71,7 @@ def as_document(person: Iin, answer: Standing, known_at: dt.datetime) -> dict[st
 def _show(answer: Standing, *, heard_of: bool) -> None:
     write = output.console.print
     if not heard_of:
-        write("[yellow]not known[/yellow]: no register has been asked about this person; see `gateway query`")
+        write("[yellow]not known[/yellow]: no register was asked, and no list names the person; see `gateway query`")
         return
     word = "[green]insured[/green]" if answer.insured else "[red]not insured[/red]"
     write(f"{word} on {answer.as_of} · basis {answer.basis}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -16,11 +17,14 @@ from gateway.cli.app import ConfigOption, JsonOption, app, load_settings
 from gateway.cli.files import read_bytes, write_bytes
 from gateway.cli.parsing import moment
 from gateway.cli.verdicts import sentence_for
+from gateway.errors import MalformedMessage
+from gateway.exchange.journal import evidence_file
 from gateway.shep import envelope
 from gateway.signing import enveloped, keys, national, wss
 from gateway.signing.gost.backend import choose_backend
 from gateway.signing.key_info import KeyInfoForm
 from gateway.trust import verification
+from gateway.trust.evidence import RevocationEvidence
 from gateway.trust.store import TrustStore
 from gateway.trust.verdict import RevocationMode
 
@@ -80,13 +84,19 @@ def sign(
 
 @app.command("verify", epilog="Example: gateway verify reply.xml --trust var/pki/anchors --explain")
 def verify(
-    files: Annotated[list[Path], typer.Argument(help="Signed documents; several give JSON Lines.")],
+    files: Annotated[
+        list[Path], typer.Argument(help="Signed documents or evidence files of the journal; several give JSON Lines.")
+    ],
     trust: Annotated[Path, typer.Option(help="Folder of certificates and CRLs; self-signed ones are anchors.")],
     revocation: Annotated[
         RevocationMode, typer.Option(help="What unknown revocation does: refuse it, show it, or do not look.")
     ] = RevocationMode.REQUIRE,
     at: Annotated[
-        str | None, typer.Option(help="Moment of validation, ISO 8601 with zone; by default now.", show_default=False)
+        str | None,
+        typer.Option(
+            help="Moment of validation, ISO 8601 with zone; by default now, of an evidence file when the message came.",
+            show_default=False,
+        ),
     ] = None,
     explain: Annotated[
         bool, typer.Option("--explain", help="Every step with what it compared; the verdict in Kazakh and Russian.")
@@ -95,13 +105,13 @@ def verify(
     as_json: JsonOption = False,
 ) -> None:
     """Is the signature true, is the signer trusted, and is the certificate not revoked?"""
-    when = moment(at, key="--at") or daemon.now()
+    when = moment(at, key="--at")
     store = TrustStore.load(trust)
     loaded = load_settings(config)
     bounds = daemon.xml_bounds(loaded, loaded.settings.server.max_request_bytes)
     verdicts: list[bool | None] = []
     for file in files:
-        report = verification.verify_document(read_bytes(file), store, at=when, revocation=revocation, bounds=bounds)
+        report = _judge(read_bytes(file), store, when, revocation, bounds)
         verdicts.append(report.valid)
         if as_json:
             document = report.as_dict(explain=explain)
@@ -114,6 +124,32 @@ def verify(
         sys.exit(output.NO)
     if any(valid is None for valid in verdicts):
         sys.exit(output.UNDECIDED)
+
+
+def _judge(
+    data: bytes, store: TrustStore, at: dt.datetime | None, revocation: RevocationMode, bounds: xml.XmlBounds
+) -> verification.VerificationReport:
+    """A signed document, or an evidence file of the journal: that is judged at its own moment, by what it brings."""
+    if not evidence_file.is_evidence_file(data):
+        return verification.verify_document(data, store, at=at or daemon.now(), revocation=revocation, bounds=bounds)
+    try:
+        brought = evidence_file.read_evidence_file(data)
+    except MalformedMessage as error:
+        return verification.refused_unread(error)
+    material = store.material
+    # what the file brings may lead to an anchor of the trust folder and is never one itself
+    certificates = (one for one in brought.certificates if not one.is_self_issued)
+    own = (*material.anchors, *material.intermediates, *material.peers)
+    widened = TrustStore.of((*own, *certificates), (*material.crls, *brought.crls), material.rules)
+    evidence = RevocationEvidence(ocsp=brought.ocsp)
+    return verification.verify_document(
+        brought.body,
+        widened,
+        at=at or brought.at,
+        revocation=revocation,
+        bounds=bounds,
+        evidence=lambda _certificate: evidence,
+    )
 
 
 def _show(file: Path, report: verification.VerificationReport, *, explain: bool) -> None:

@@ -57,6 +57,8 @@ GROUPS: Final = (
         "malformed not_xml encoding not_an_envelope not_a_leaf repeated not_canonical not_isolated ambiguous_prefix"
         " xml_attribute",
     ),
+    _group("Дәлел файлы өзгертілген.", "Файл доказательства изменён.", "evidence_damaged"),
+    _group("Бұл дәлел файлы емес.", "Это не файл доказательства.", "bad_evidence_file"),
     # ---------------------------------------------------------------- the signature
     _group("Құжатқа қол қойылмаған.", "Документ не подписан.", "unsigned"),
     _group("Жіберілген деректерге қол қойылмаған.", "Переданные данные не подписаны.", "payload_unsigned"),
