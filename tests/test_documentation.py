@@ -53,6 +53,8 @@ def test_every_key_of_the_configuration_is_explained() -> None:
         *keys(settings.Settings),
         *(f"services.NAME.{name}" for name in settings.ServiceSettings.model_fields),
         *(f"registers.SLUG.{name}" for name in settings.SignerSettings.model_fields),
+        *(f"schedule.jobs.NAME.{name}" for name in settings.JobSettings.model_fields),
+        *(f"quota.senders.NAME.{name}" for name in settings.QuotaLimits.model_fields),
     }
     explained = set(re.findall(r"`([a-z]+(?:\.[A-Za-z_]+)+)`", text)) - {"gateway.sqlite", "system.toml"}
     assert explained <= known, explained - known

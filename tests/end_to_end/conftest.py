@@ -29,7 +29,7 @@ def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     name = f"gateway_world_{uuid.uuid4().hex[:12]}"
     cluster.execute(f'CREATE DATABASE "{name}" TEMPLATE template0')
     try:
-        yield from _running(folder, pki, config, f"{cluster.server}/{name}")
+        yield from _running(folder, pki, config, f"{cluster.url}/{name}")
     finally:
         cluster.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 

@@ -101,6 +101,10 @@ def test_standing_names_its_paragraphs_and_messages(world: World, population: Po
     assert message_id in document["evidence"]
     assert "004 p.9 part 1" in document["because"]
     assert document["readings"] == ["register_answers_assign"]
+    why = json.loads(world.run("registry", "explain", iin, "--json").stdout)
+    (proof,) = why["proofs"][message_id]
+    assert (proof["kind"], proof["source"], bool(proof["signer_subject"])) == ("answer", "cbdi", True)
+    assert why["clauses"]["004 p.9 part 1"]["kk"].endswith("үш ай бойы сақталады.")
 
 
 def test_standing_before_the_rules_were_in_force_is_undecided(world: World, population: Population) -> None:
@@ -255,10 +259,10 @@ def test_a_real_shaped_answer_of_the_register_of_people_is_read(tmp_path: Path) 
 
 
 def test_config_check_tells_where_each_value_came_from(world: World) -> None:
-    done = gateway("config", "check", "--config", str(world.config), "--json", extra={"GATEWAY_POLLING__BATCH": "7"})
+    done = gateway("config", "check", "--config", str(world.config), "--json", extra={"GATEWAY_EXCHANGE__BATCH": "7"})
     rows = {row["key"]: row for row in json.loads(done.stdout)["values"]}
     assert done.code == YES
-    assert (rows["polling.batch"]["value"], rows["polling.batch"]["source"]) == ("7", "environment")
+    assert (rows["exchange.batch"]["value"], rows["exchange.batch"]["source"]) == ("7", "environment")
     assert "The configuration is whole" in world.run("config", "check").stdout
 
 

@@ -278,7 +278,7 @@ def targets() -> dict[str, Target]:
             _read_message,
             seeds.envelopes(),
             of_xml,
-            ("gateway.xml", "gateway.shep.envelope", "gateway.shep.sync_channel", "gateway.shep.payload"),
+            ("gateway.xml", *(f"gateway.shep.{one}" for one in ("envelope", "sync_channel", "reading", "payload"))),
         ),
         _verify_messages(),
         _verify_documents(),
