@@ -4,14 +4,16 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint bench fuzz lock clean
+.PHONY: help install demo test lint bench soak fuzz crash lock clean
 
 help:
 	@echo "make demo      the whole story on this machine, then stays up (ONCE=1 ends after the story)"
 	@echo "make test      every test; installs what the tests need"
 	@echo "make lint      ruff, mypy --strict, the import contract"
 	@echo "make bench     ratios against bare cryptography"
+	@echo "make soak      20 minutes of load (DURATION=seconds): memory and latency stay flat"
 	@echo "make fuzz      200,000 hostile inputs for every reader (N=1000000 for more)"
+	@echo "make crash     the daemon killed at every numbered step, the database stopped, the disk filled: what was lost"
 	@echo "make install   only .venv with the command gateway in it"
 	@echo "make lock      pins the dependencies anew (for maintainers)"
 
@@ -33,7 +35,7 @@ demo: install
 
 test: $(VENV)/.developer
 	sh tests/system_packages.sh
-	$(BIN)/python -m pytest --cov --cov-report=json:.coverage.json --cov-report= $(ARGS)
+	$(BIN)/python -m pytest -n logical --dist loadfile --cov --cov-report=json:.coverage.json --cov-report= $(ARGS)
 	$(BIN)/python tests/coverage_floor.py .coverage.json
 
 lint: $(VENV)/.developer
@@ -45,8 +47,15 @@ lint: $(VENV)/.developer
 bench: $(VENV)/.developer
 	$(BIN)/python -m bench
 
+soak: $(VENV)/.developer
+	$(BIN)/python -m bench._soak --seconds $(or $(DURATION),1200)
+
 fuzz: $(VENV)/.developer
 	$(BIN)/python -m tests.fuzz --executions $(or $(N),200000) $(ARGS)
+
+crash: $(VENV)/.developer
+	sh tests/system_packages.sh
+	$(BIN)/python -m tests.crash $(ARGS)
 
 lock: $(VENV)/.developer
 	$(BIN)/python tests/write_locks.py
