@@ -16,6 +16,7 @@ from gateway.database import writing
 from gateway.exchange import due, schedule_runs
 from gateway.exchange.tables import CIRCUIT, EXCHANGE, INBOX, QUOTA
 from gateway.jobs import make_job
+from gateway.settings import QuotaLimits, QuotaSettings, ServiceSettings
 from gateway.working_days import WorkingCalendar
 from tests.exchange.world import NOW, PERSON, Keys, law, systems, trust
 from tests.test_metrics import samples
@@ -33,11 +34,15 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> Keys:
 
 def gateway(engine: Engine, keys: Keys) -> Any:
     job = make_job("nightly", {"run": "an.action", "when": "daily 05:00"})
-    services = {"OURS": SimpleNamespace(senders=("clinic",))}
+    services = {
+        "OURS": ServiceSettings(senders=("clinic",), senders_reusing_ids=("pharmacy",)),
+        "LISTS": ServiceSettings(may_send={"mod": ("military_mod",)}),
+    }
+    quota = QuotaSettings(per_minute=10, senders={"fund": QuotaLimits(per_day=5)})
     return SimpleNamespace(
         engine=engine,
         systems=systems(),
-        loaded=SimpleNamespace(settings=SimpleNamespace(services=services)),
+        loaded=SimpleNamespace(settings=SimpleNamespace(services=services, quota=quota)),
         schedule=Schedule({job.name: job}, {}, WorkingCalendar()),
         keys=SimpleNamespace(certificates=(keys["gateway"].certificate,)),
         trust=trust(keys.pki),
@@ -129,3 +134,25 @@ def test_the_page_says_what_waits_how_old_it_is_and_what_stands_still(engine: En
     ends = [value for labels, value in found.items() if labels[0] == "gateway_certificate_not_after_timestamp_seconds"]
     assert keys["gateway"].certificate.not_after.timestamp() in ends
     assert PERSON.value not in page.decode()
+
+
+def test_quotas_are_told_of_the_senders_that_the_configuration_names_and_of_nobody_else(
+    engine: Engine, keys: Keys
+) -> None:
+    named = {"clinic": 1, "pharmacy": 2, "mod": 3, "fund": 4}
+    strangers = {f"stranger-{number}": 10 + number for number in range(50)}
+    with writing(engine) as connection:
+        connection.execute(
+            insert(QUOTA),
+            [
+                {"sender": sender, "period": "minute", "starts_at": NOW, "count": count}
+                for sender, count in {**named, **strangers}.items()
+            ],
+        )
+    page = Metrics().exposition(StoreMetrics(reader(gateway(engine, keys)), lambda: NOW))
+    told = {
+        dict(labels)["sender"]: value
+        for (name, labels), value in samples(page).items()
+        if name == "gateway_quota_used_requests"
+    }
+    assert told == {**named, "other": 59}

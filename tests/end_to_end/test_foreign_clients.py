@@ -138,7 +138,7 @@ def envelope(iin: str, *, service: str = SERVICE, certificate: str = "") -> str:
         f'</soap:Header><soap:Body xmlns:wsu="{WSU}" wsu:Id="body">'
         f'<n:SendMessage xmlns:n="{TYPES}"><request><requestInfo>'
         f"<messageId>{uuid.uuid4()}</messageId><serviceId>{service}</serviceId>"
-        "<messageDate>2026-05-01T10:00:00+05:00</messageDate>"
+        f"<messageDate>{dt.datetime.now(dt.UTC).isoformat()}</messageDate>"
         "<sender><senderId>clinic</senderId><password>hush-hush</password></sender></requestInfo><requestData><data>"
         f'<c:consumerStatusRequest xmlns:c="{CONTRACT}"><iin>{iin}</iin></c:consumerStatusRequest>'
         "</data></requestData></request></n:SendMessage></soap:Body></soap:Envelope>"

@@ -8,14 +8,13 @@ import pytest
 from sqlalchemy import Engine
 
 from gateway.errors import RevocationUnknown, TrustRefused
-from gateway.exchange import ask
 from gateway.exchange.outbox import State
-from gateway.exchange.results import AskResult
+from gateway.exchange.results import AskResult, step_of
 from gateway.model import Outcome
 from gateway.signing import names
 from gateway.signing.enveloped import verify_enveloped
 from gateway.signing.wss import verify_envelope
-from gateway.systems import PayloadSignature, RequestPayloadSignature, SystemDefinition
+from gateway.systems.definition import PayloadSignature, RequestPayloadSignature, SystemDefinition
 from gateway.trust.verdict import RevocationMode
 from tests.exchange.world import PERSON, Keys, Register, asker, systems, trust
 
@@ -46,7 +45,7 @@ def test_a_required_signature_that_is_absent_refuses_the_answer(store: Engine, k
     result = asked(store, keys, register, PayloadSignature.REQUIRED)
     assert (result.state, result.outcome) == (State.REFUSED, Outcome.UNKNOWN)
     assert result.error is not None
-    assert (result.error.code, ask.step_of(result.error)) == ("payload_unsigned", "payload_signature")
+    assert (result.error.code, step_of(result.error)) == ("payload_unsigned", "payload_signature")
 
 
 @pytest.mark.parametrize("mode", [PayloadSignature.PRESENT, PayloadSignature.NONE])
