@@ -18,7 +18,7 @@ from gateway.sandbox.population import Population
 from gateway.shep.faults import FaultCode
 from gateway.shep.payload import PayloadCodec, decode
 from gateway.signing.keys import SigningKey
-from gateway.systems import PayloadSignature, SystemDefinition
+from gateway.systems.definition import PayloadSignature, SystemDefinition
 from gateway.xml import XmlBounds
 
 

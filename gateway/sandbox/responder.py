@@ -16,7 +16,8 @@ from typing import Final
 from asn1crypto import core, ocsp
 
 from gateway.sandbox.authority_orders import AuthorityMisbehaviour
-from gateway.signing.certificate import ASN1_ERRORS, Certificate
+from gateway.signing.certificate import Certificate
+from gateway.signing.certificate_asn1 import ASN1_ERRORS
 from gateway.signing.gost.streebog import streebog512
 from gateway.trust.throwaway import der
 from gateway.trust.throwaway.certificates import Entry, encode_extensions

@@ -13,7 +13,7 @@ from asn1crypto import cms, core, tsp
 
 from gateway.sandbox.authority_orders import AuthorityMisbehaviour
 from gateway.sandbox.responder import Service
-from gateway.signing.certificate import ASN1_ERRORS
+from gateway.signing.certificate_asn1 import ASN1_ERRORS
 from gateway.trust.throwaway import der
 from gateway.trust.throwaway.keys import Family
 from gateway.trust.throwaway.profile import TSA_POLICIES

@@ -28,10 +28,12 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from gateway.errors import KeyMaterialError
-from gateway.signing.certificate import ASN1_ERRORS, Certificate, is_pem, pem_blocks, read_certificates
+from gateway.signing.certificate import Certificate, read_certificates
+from gateway.signing.certificate_asn1 import ASN1_ERRORS
 from gateway.signing.gost import asn1
 from gateway.signing.gost.backend import choose_backend
 from gateway.signing.gost.pkcs12 import read_container
+from gateway.signing.pem import is_pem, pem_blocks
 
 #: OWASP's figure of 2023 for PBKDF2 with SHA-256
 ITERATIONS: Final = 600_000

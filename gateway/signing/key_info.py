@@ -17,7 +17,9 @@ from lxml import etree
 
 from gateway.errors import MalformedMessage, SignatureRefused
 from gateway.signing import names, steps
-from gateway.signing.certificate import Certificate, NameKey, parse_issuer_name
+from gateway.signing.certificate import Certificate
+from gateway.signing.distinguished_names import NameKey
+from gateway.signing.issuer_names import parse_issuer_name
 from gateway.signing.signed_info import decode_base64
 from gateway.xml import leaf_text
 

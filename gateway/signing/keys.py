@@ -25,11 +25,12 @@ from cryptography.hazmat.primitives.serialization import (
 from gateway.errors import KeyMaterialError, MalformedMessage
 from gateway.signing import national, tokens
 from gateway.signing.algorithms import MAX_RSA_BITS, MIN_RSA_BITS, SignatureAlgorithm, algorithm_for_key
-from gateway.signing.certificate import Certificate, pem_blocks, read_certificates
+from gateway.signing.certificate import Certificate, read_certificates
 from gateway.signing.gost.asn1 import FAMILIES, read_private_key
 from gateway.signing.gost.asn1 import PrivateKey as NationalPrivateKey
 from gateway.signing.gost.asn1 import PublicKey as NationalPublicKey
 from gateway.signing.gost.pkcs12 import read_container, read_encrypted_key
+from gateway.signing.pem import pem_blocks
 
 #: a key file above this is not one
 MAX_KEY_FILE_BYTES: Final = 1_000_000

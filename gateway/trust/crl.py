@@ -17,22 +17,11 @@ from typing import Any, Final
 from asn1crypto import core, x509
 
 from gateway.errors import MalformedMessage
-from gateway.signing.certificate import (
-    ASN1_ERRORS,
-    AUTHORITY_KEY_IDENTIFIER,
-    AlgorithmIdentifier,
-    Extensions,
-    ExtensionValue,
-    Name,
-    NameKey,
-    is_pem,
-    key_of_name,
-    name_text,
-    pem_blocks,
-    read_extensions,
-    read_time,
-)
+from gateway.signing.certificate_asn1 import ASN1_ERRORS, AlgorithmIdentifier, Extensions, Name, read_time
 from gateway.signing.der import first
+from gateway.signing.distinguished_names import NameKey, key_of_name, name_text
+from gateway.signing.extensions import AUTHORITY_KEY_IDENTIFIER, ExtensionValue, read_extensions
+from gateway.signing.pem import is_pem, pem_blocks
 
 #: the national CRLs of today have 10 KB to 5 MB
 MAX_CRL_BYTES: Final = 64_000_000

@@ -21,7 +21,9 @@ from typing import Final
 from asn1crypto import core, x509
 
 from gateway.errors import TrustRefused
-from gateway.signing.certificate import ASN1_ERRORS, CRL_DISTRIBUTION_POINTS, Certificate
+from gateway.signing.certificate import Certificate
+from gateway.signing.certificate_asn1 import ASN1_ERRORS
+from gateway.signing.extensions import CRL_DISTRIBUTION_POINTS
 from gateway.trust.certificate_signatures import SignedObject, check_signed_by
 from gateway.trust.crl import CertificateRevocationList, Revocation, full_names
 from gateway.trust.evidence import FetchedCrl

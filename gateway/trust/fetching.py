@@ -28,8 +28,10 @@ import httpx
 from asn1crypto import core
 
 from gateway.errors import MalformedMessage, PeerUnavailable, TrustRefused
-from gateway.signing.certificate import ASN1_ERRORS, AUTHORITY_INFORMATION_ACCESS, CRL_DISTRIBUTION_POINTS, Certificate
+from gateway.signing.certificate import Certificate
+from gateway.signing.certificate_asn1 import ASN1_ERRORS
 from gateway.signing.der import content, elements
+from gateway.signing.extensions import AUTHORITY_INFORMATION_ACCESS, CRL_DISTRIBUTION_POINTS
 from gateway.trust.crl import read_crls
 from gateway.trust.crl_status import distribution_points, end_of, is_signed
 from gateway.trust.evidence import NO_EVIDENCE, FetchedCrl, OcspAnswer, RevocationEvidence

@@ -14,14 +14,10 @@ from typing import Any, TypeAlias
 from asn1crypto import core, parser, x509
 
 from gateway.errors import TrustRefused
-from gateway.signing.certificate import (
-    ASN1_ERRORS,
-    NAME_CONSTRAINTS,
-    SUBJECT_ALTERNATIVE_NAME,
-    Certificate,
-    Name,
-    key_of_name,
-)
+from gateway.signing.certificate import Certificate
+from gateway.signing.certificate_asn1 import ASN1_ERRORS, Name
+from gateway.signing.distinguished_names import key_of_name
+from gateway.signing.extensions import NAME_CONSTRAINTS, SUBJECT_ALTERNATIVE_NAME
 
 _EMAIL_ADDRESS = "1.2.840.113549.1.9.1"
 _EMPTY_NAME = b"\x30\x00"

@@ -29,18 +29,11 @@ from typing import Any, Final
 from asn1crypto import core
 
 from gateway.errors import MalformedMessage, TrustRefused
-from gateway.signing.certificate import (
-    ASN1_ERRORS,
-    AlgorithmIdentifier,
-    Certificate,
-    Extensions,
-    Name,
-    NameKey,
-    key_of_name,
-    read_extensions,
-    read_time,
-)
+from gateway.signing.certificate import Certificate
+from gateway.signing.certificate_asn1 import ASN1_ERRORS, AlgorithmIdentifier, Extensions, Name, read_time
 from gateway.signing.der import elements, first
+from gateway.signing.distinguished_names import NameKey, key_of_name
+from gateway.signing.extensions import read_extensions
 from gateway.trust.certificate_signatures import SignedObject
 from gateway.trust.crl import reason_name
 from gateway.trust.crl_status import HOLD, Boundaries, status_by_lists, unknown

@@ -11,11 +11,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Final
 
 from gateway.errors import TrustRefused
-from gateway.signing.certificate import ROLE_NAMES, Certificate
+from gateway.signing.certificate import Certificate
+from gateway.signing.extensions import ROLE_NAMES
 from gateway.trust.verdict import SIGNER_STEP, RevocationMode
 
 TREASURY_CLIENT: Final = "treasury_client"
@@ -112,6 +114,16 @@ def check_signer(certificate: Certificate, rules: SignerRules = ANY_SIGNER, clai
     Returns what was compared, for --explain, without personal data. Raises TrustRefused of step "signer":
     `role_not_allowed`, `policy_not_allowed`, `iin_mismatch`, `bin_mismatch`.
     """
+    # what a good certificate is told is the same each time; a claim names somebody and is not kept
+    return _held(certificate, rules) if claim is NO_CLAIM else _compared(certificate, rules, claim)
+
+
+@lru_cache(maxsize=256)
+def _held(certificate: Certificate, rules: SignerRules) -> str:
+    return _compared(certificate, rules, NO_CLAIM)
+
+
+def _compared(certificate: Certificate, rules: SignerRules, claim: Claim) -> str:
     label, kind = certificate.label, kind_of(certificate)
     if is_treasury(certificate) and not rules.treasury:
         raise _refused(

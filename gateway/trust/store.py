@@ -18,7 +18,9 @@ from types import MappingProxyType
 from typing import Final
 
 from gateway.errors import KeyMaterialError, MalformedMessage, TrustRefused
-from gateway.signing.certificate import Certificate, NameKey, is_pem, read_certificates
+from gateway.signing.certificate import Certificate, read_certificates
+from gateway.signing.distinguished_names import NameKey
+from gateway.signing.pem import is_pem
 from gateway.trust.certificate_signatures import SignedObject, check_signed_by, of_certificate
 from gateway.trust.crl import MAX_CRL_BYTES, CertificateRevocationList, read_crls
 from gateway.trust.verdict import RevocationRules, VerdictCache

@@ -23,19 +23,11 @@ from typing import Any, Final
 from asn1crypto import core, x509
 
 from gateway.errors import MalformedMessage, RevocationUnknown, TrustRefused
-from gateway.signing.certificate import (
-    ASN1_ERRORS,
-    EXTENDED_KEY_USAGE,
-    AlgorithmIdentifier,
-    Certificate,
-    Extensions,
-    Name,
-    NameKey,
-    key_of_name,
-    read_extensions,
-    read_time,
-)
+from gateway.signing.certificate import Certificate
+from gateway.signing.certificate_asn1 import ASN1_ERRORS, AlgorithmIdentifier, Extensions, Name, read_time
 from gateway.signing.der import elements, first
+from gateway.signing.distinguished_names import NameKey, key_of_name
+from gateway.signing.extensions import EXTENDED_KEY_USAGE, read_extensions
 from gateway.trust.certificate_signatures import ALGORITHMS, SignedObject, check_signed_by
 from gateway.trust.digests import DIGESTS, SHA_256, SHA_384, SHA_512, STREEBOG_512, sha1_name
 from gateway.trust.evidence import NO_EVIDENCE, RevocationEvidence

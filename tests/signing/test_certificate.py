@@ -13,20 +13,15 @@ from hypothesis import strategies as st
 
 from gateway.errors import GatewayError, KeyMaterialError, MalformedMessage
 from gateway.signing import certificate as certificate_module
-from gateway.signing.certificate import (
-    MAX_CERTIFICATE_BYTES,
-    Certificate,
-    NameKey,
-    parse_issuer_name,
-    read_certificates,
-)
+from gateway.signing.certificate import MAX_CERTIFICATE_BYTES, Certificate, read_certificates
+from gateway.signing.certificate_asn1 import CertificateStructure, read_time
 from gateway.signing.gost.asn1 import PublicKey as NationalPublicKey
+from gateway.signing.issuer_names import parse_issuer_name
 from tests.trust.minting import (
     DAY,
     NOW,
     Minted,
     authority,
-    critical,
     ec_key,
     mint,
     name,
@@ -154,23 +149,6 @@ def test_numbers_are_taken_from_their_own_attribute_and_only_when_there_is_one(
     assert (found.iin, found.bin) == (iin, bin_number)
 
 
-@pytest.mark.parametrize(
-    ("oids", "roles"),
-    [
-        ((), ()),
-        (("1.3.6.1.5.5.7.3.2",), ()),
-        (("1.2.398.3.3.4.1.1",), ("person",)),
-        (("1.2.398.3.3.4.1.2", "1.2.398.3.3.4.1.2.1"), ("legal_entity", "head")),
-        (("1.2.398.3.3.4.1.2", "1.2.398.3.3.4.1.2.6"), ("legal_entity", "information_system")),
-        (("1.2.398.3.3.4.1.2.6", "1.2.398.3.3.4.1.2.6.1"), ("information_system",)),
-        (("1.2.398.3.3.4.1.2.60",), ()),
-        (("1.2.398.5.19.1.2.2.1",), ("treasury_client",)),
-    ],
-)
-def test_roles_are_named(oids: tuple[str, ...], roles: tuple[str, ...]) -> None:
-    assert mint("x", extended=oids).parsed.roles == roles
-
-
 def test_a_certificate_without_extensions_says_nothing_about_use() -> None:
     found = mint("bare", ca=None, usage=None, ski=False).parsed
     assert (found.is_ca, found.path_len, found.key_usage, found.policies) == (False, None, None, ())
@@ -179,16 +157,6 @@ def test_a_certificate_without_extensions_says_nothing_about_use() -> None:
 
 def test_an_authority_says_how_far_it_reaches() -> None:
     assert authority("limited", path_len=2).parsed.path_len == 2
-
-
-def test_an_authority_key_identifier_without_key_identifier_is_read() -> None:
-    by_serial = x509.AuthorityKeyIdentifier(None, [x509.DirectoryName(ROOT.name)], 5)
-    assert mint("x", ROOT, aki=None, extensions=[(by_serial, False)]).parsed.aki is None
-
-
-def test_unknown_critical_extensions_are_listed() -> None:
-    found = mint("x", extensions=[critical("1.2.398.999.1"), (critical("1.2.398.999.2")[0], False)]).parsed
-    assert found.unknown_critical_extensions == ("1.2.398.999.1",)
 
 
 def test_both_ends_belong_to_the_validity() -> None:
@@ -279,21 +247,12 @@ def test_a_certificate_that_is_too_large_is_not_read() -> None:
         Certificate.from_der(b"\x30" * (MAX_CERTIFICATE_BYTES + 1))
 
 
-def test_an_extension_that_occurs_twice_is_refused() -> None:
-    def change(certificate: object) -> None:
-        extensions = certificate["tbs_certificate"]["extensions"]  # type: ignore[index]
-        extensions.append(extensions[0].copy())
-
-    with pytest.raises(MalformedMessage):
-        parsed(resigned(SIGNER.der, ROOT.key, change))
-
-
 def test_a_date_outside_the_calendar_is_refused() -> None:
     der = mint("late", end=dt.datetime(2099, 1, 1, tzinfo=dt.UTC)).der
     with pytest.raises(MalformedMessage):
         parsed(der.replace(b"20990101", b"00000101").replace(b"990101000000Z", b"991301000000Z"))
     with pytest.raises(ValueError, match="calendar"):
-        certificate_module.read_time(core.GeneralizedTime.load(b"\x18\x0f00000101000000Z"))
+        read_time(core.GeneralizedTime.load(b"\x18\x0f00000101000000Z"))
 
 
 @settings(deadline=None)
@@ -327,155 +286,9 @@ def test_pem_bundles_and_der_are_read() -> None:
     assert read_certificates(b"-----BEGIN PRIVATE KEY-----\nMAA=\n-----END PRIVATE KEY-----") == ()
 
 
-def test_a_pem_block_that_is_not_base64_is_refused() -> None:
-    with pytest.raises(MalformedMessage) as caught:
-        read_certificates(b"-----BEGIN CERTIFICATE-----\n*\n-----END CERTIFICATE-----")
-    assert caught.value.code == "bad_pem"
-
-
 def test_a_der_certificate_with_a_pem_line_in_its_name_is_der() -> None:
     tricky = mint("-----BEGIN CERTIFICATE-----")
     assert read_certificates(tricky.der) == (tricky.parsed,)
-
-
-# ---------------------------------------------------------------- names
-
-
-def key(*pairs: tuple[str, str]) -> NameKey:
-    return tuple(sorted(((oid, "=" + value),) for oid, value in pairs))
-
-
-CN, C, O, OU, SN, SERIAL, EMAIL = (  # noqa: E741
-    "2.5.4.3",
-    "2.5.4.6",
-    "2.5.4.10",
-    "2.5.4.11",
-    "2.5.4.4",
-    "2.5.4.5",
-    "1.2.840.113549.1.9.1",
-)
-
-NAMES: dict[str, tuple[str, NameKey]] = {
-    "as the gateway writes it": (
-        "C=KZ,CN=ҰЛТТЫҚ КУӘЛАНДЫРУШЫ ОРТАЛЫҚ (GOST) 2022",
-        key((C, "kz"), (CN, "ұлттық куәландырушы орталық (gost) 2022")),
-    ),
-    "the other way round": ("CN=root,C=KZ", key((C, "kz"), (CN, "root"))),
-    "with white space": ("  CN = root ,\n  C= KZ ", key((C, "kz"), (CN, "root"))),
-    "with semicolons": ("CN=root; C=KZ", key((C, "kz"), (CN, "root"))),
-    "in other case": ("cn=Root,c=kz", key((C, "kz"), (CN, "root"))),
-    "with inner white space": ("CN=a   b\tc", key((CN, "a b c"))),
-    "dotted": ("2.5.4.3=root,2.5.4.6=KZ", key((C, "kz"), (CN, "root"))),
-    "dotted with OID in front": ("OID.2.5.4.5=IIN850101300005", key((SERIAL, "iin850101300005"))),
-    "dotted with oid in front": ("oid.2.5.4.3=x", key((CN, "x"))),
-    "E": ("E=a@example.invalid", key((EMAIL, "a@example.invalid"))),
-    "emailAddress": ("emailAddress=A@example.invalid", key((EMAIL, "a@example.invalid"))),
-    "hexadecimal UTF8String": ("2.5.4.3=#0c04726f6f74", key((CN, "root"))),
-    "hexadecimal PrintableString in capitals": ("CN=#1304526F6F74", key((CN, "root"))),
-    "hexadecimal BMPString": ("CN=#1e04007a0431", key((CN, "zб"))),
-    "hexadecimal something else": ("CN=#020105", (((CN, "#020105"),),)),
-    "SERIALNUMBER": ("SERIALNUMBER=IIN850101300005", key((SERIAL, "iin850101300005"))),
-    "SN that holds a number": ("SN=IIN850101300005", key((SERIAL, "iin850101300005"))),
-    "SN that holds a surname": ("SN=Testov", key((SN, "testov"))),
-    "SURNAME": ("SURNAME=Testov", key((SN, "testov"))),
-    "escaped comma": (r"O=a\, b,C=KZ", key((O, "a, b"), (C, "kz"))),
-    "escaped hexadecimal pairs": (r"CN=\D2\B0\d0\9b", key((CN, "ұл"))),
-    "escaped specials": (r"CN=\#a\+b\;c\<d\>e\=f\\g\"h", key((CN, '#a+b;c<d>e=f\\g"h'))),
-    "escaped space at the end": ("CN=a\\ ,C=KZ", key((CN, "a"), (C, "kz"))),
-    "quoted": ('O="a, b + c; d",C=KZ', key((O, "a, b + c; d"), (C, "kz"))),
-    "quoted with an escape": (r'O="a \"b\"" , C=KZ', key((O, 'a "b"'), (C, "kz"))),
-    "an equals sign in a value": ("CN=a=b", key((CN, "a=b"))),
-    "an empty value": ("CN=,C=KZ", key((CN, ""), (C, "kz"))),
-    "the same type twice": ("OU=b,OU=a", key((OU, "a"), (OU, "b"))),
-    "a set of two in one RDN": ("OU=b+CN=a,C=KZ", (((OU, "=b"), (CN, "=a")), ((C, "=kz"),))),
-    "compatibility forms": ("CN=ＡＢ", key((CN, "ab"))),
-}
-
-
-@pytest.mark.parametrize(("text", "expected"), NAMES.values(), ids=NAMES.keys())
-def test_an_issuer_name_in_a_message_is_read(text: str, expected: NameKey) -> None:
-    assert parse_issuer_name(text) == expected
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "   ",
-        "root",
-        "CN",
-        "CN=a,",
-        "CN=a,,C=KZ",
-        "=a",
-        "NICKNAME=a",
-        "C N=a",
-        "2.5.04.3=a",
-        "CN=a\\",
-        'CN="a',
-        'CN="a"b',
-        "CN=#zz",
-        "CN=#0c",
-        "CN=#0c0472",
-        "CN=#0c02d2ff",
-        r"CN=\ff",
-        "CN=" + "a" * 5_000,
-    ],
-)
-def test_an_issuer_name_that_cannot_be_read_is_refused_without_repeating_it(text: str) -> None:
-    with pytest.raises(MalformedMessage) as caught:
-        parse_issuer_name(text)
-    assert caught.value.code == "issuer_name"
-    assert "NICKNAME" not in str(caught.value)
-
-
-@settings(deadline=None)
-@given(st.text(max_size=60))
-def test_any_text_is_a_name_or_refused(text: str) -> None:
-    try:
-        parse_issuer_name(text)
-    except MalformedMessage:
-        return
-
-
-_texts = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), min_size=1, max_size=15)
-
-
-@settings(deadline=None)
-@given(st.lists(st.tuples(st.sampled_from([NameOID.COMMON_NAME, NameOID.ORGANIZATION_NAME]), _texts), max_size=4))
-def test_a_name_written_by_us_is_read_back_whatever_it_holds(
-    attributes: list[tuple[x509.ObjectIdentifier, str]],
-) -> None:
-    encoded = x509.Name([x509.NameAttribute(oid, text) for oid, text in attributes]).public_bytes()
-    loaded = certificate_module.Name.load(encoded)
-    written = certificate_module.name_text(loaded)
-    assert written.isprintable()
-    if attributes:
-        assert parse_issuer_name(written) == certificate_module.key_of_name(loaded)
-
-
-def test_names_written_by_another_library_are_read() -> None:
-    assert parse_issuer_name(SIGNER.name.rfc4514_string()) == SIGNER.parsed.subject_key
-
-
-def test_a_value_that_is_no_text_is_written_as_hexadecimal_and_read_back() -> None:
-    encoded = bytes.fromhex("300c310a30080603550403020105")  # CN = INTEGER 5
-    assert certificate_module.name_text(certificate_module.Name.load(encoded)) == "CN=#020105"
-    assert certificate_module.key_of_name(certificate_module.Name.load(encoded)) == parse_issuer_name("CN=#020105")
-
-
-def test_a_text_that_looks_hexadecimal_is_not_the_value_it_looks_like() -> None:
-    assert parse_issuer_name(r"CN=\#020105") != parse_issuer_name("CN=#020105")
-
-
-def test_values_in_other_string_types_are_the_same_name() -> None:
-    def named(encoded_value: str) -> NameKey:
-        value = bytes.fromhex(encoded_value)
-        pair = b"\x30" + bytes([5 + len(value)]) + bytes.fromhex("0603550403") + value
-        rdn = b"\x31" + bytes([len(pair)]) + pair
-        return certificate_module.key_of_name(certificate_module.Name.load(b"\x30" + bytes([len(rdn)]) + rdn))
-
-    forms = ("0c026162", "13026162", "14026162", "16026162", "1a026162", "1e0400610062", "1c080000006100000062")
-    assert {named(form) for form in forms} == {key((CN, "ab"))}
 
 
 # ---------------------------------------------------------------- the national test authority
@@ -503,7 +316,7 @@ def test_the_national_authorities_are_read() -> None:
 
 def national_key(oid: str) -> Certificate:
     """A certificate whose key algorithm is a national one: only the OID is changed."""
-    certificate = certificate_module._Certificate.load(SIGNER.der)
+    certificate = CertificateStructure.load(SIGNER.der)
     certificate["tbs_certificate"]["subject_public_key_info"]["algorithm"] = {"algorithm": oid}
     return parsed(certificate.dump(force=True))
 

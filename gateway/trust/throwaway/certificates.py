@@ -14,7 +14,9 @@ from typing import Final, TypeAlias
 
 from asn1crypto import core, pem, x509
 
-from gateway.signing.certificate import (
+from gateway.signing.certificate import Certificate
+from gateway.signing.certificate_asn1 import Extensions, Name
+from gateway.signing.extensions import (
     AUTHORITY_INFORMATION_ACCESS,
     AUTHORITY_KEY_IDENTIFIER,
     BASIC_CONSTRAINTS,
@@ -23,9 +25,6 @@ from gateway.signing.certificate import (
     EXTENDED_KEY_USAGE,
     KEY_USAGE,
     SUBJECT_KEY_IDENTIFIER,
-    Certificate,
-    Extensions,
-    Name,
 )
 from gateway.trust.throwaway import der
 from gateway.trust.throwaway.keys import MintedKey

@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from gateway.errors import KeyMaterialError
-from gateway.signing.certificate import AlgorithmIdentifier
+from gateway.signing.certificate_asn1 import AlgorithmIdentifier
 from gateway.signing.gost import asn1
 from gateway.signing.gost.backend import GostBackend, choose_backend
 
