@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextvars import Token
+from time import perf_counter
 from types import TracebackType
 from typing import Final, Literal, Protocol, Self
 
@@ -25,6 +26,12 @@ class StepListener(Protocol):
     def left(self, number: int, flow: Flow, error: BaseException | None) -> None: ...
 
 
+class DurationListener(Protocol):
+    """Hears how long every step took, once it is over. It must not fail either."""
+
+    def took(self, number: int, flow: Flow, seconds: float, error: BaseException | None) -> None: ...
+
+
 class MessageListener(Protocol):
     """Hears when work on a message begins and ends in this thread. It must not fail either."""
 
@@ -35,12 +42,18 @@ class MessageListener(Protocol):
 
 
 _listeners: Final[list[StepListener]] = []
+_duration_listeners: Final[list[DurationListener]] = []
 _message_listeners: Final[list[MessageListener]] = []
 
 
 def listen(listener: StepListener) -> None:
     """Tell `listener` of every step from now on, for the life of the process."""
     _listeners.append(listener)
+
+
+def listen_to_durations(listener: DurationListener) -> None:
+    """Tell `listener` how long every step takes from now on, for the life of the process."""
+    _duration_listeners.append(listener)
 
 
 def listen_to_messages(listener: MessageListener) -> None:
@@ -88,16 +101,22 @@ class message:  # noqa: N801 - reads as a statement: `with message("in.sync") as
 class step:  # noqa: N801 - reads as a statement: `with step(8, "out.sync"):`
     """One numbered step of one message, or of a group of messages that take it together."""
 
-    __slots__ = ("_flow", "_number")
+    __slots__ = ("_flow", "_number", "_started_s")
 
     def __init__(self, number: int, flow: Flow) -> None:
         self._number = number
         self._flow: Flow = flow
 
     def __enter__(self) -> None:
-        for listener in _listeners:
-            listener.entered(self._number, self._flow)
+        if _listeners:
+            for listener in _listeners:
+                listener.entered(self._number, self._flow)
+        self._started_s = perf_counter()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        for listener in reversed(_listeners):
-            listener.left(self._number, self._flow, error)
+        seconds = perf_counter() - self._started_s
+        for timed in _duration_listeners:
+            timed.took(self._number, self._flow, seconds, error)
+        if _listeners:
+            for listener in reversed(_listeners):
+                listener.left(self._number, self._flow, error)

@@ -10,9 +10,11 @@ from typing import Final, Protocol
 
 from lxml import etree
 
+from gateway.apart import TextApart
 from gateway.errors import RevocationUnknown
 from gateway.exchange.journal import NOBODY, NOT_LOOKED_AT, Revocation, Signer
 from gateway.signing.certificate import Certificate
+from gateway.signing.frames import verify_alike
 from gateway.signing.wss import verify_envelope
 from gateway.trust.evidence import NO_EVIDENCE, RevocationEvidence
 from gateway.trust.fetching import Refreshed
@@ -107,11 +109,13 @@ def verify_message(
     at: dt.datetime,
     evidence: Evidence,
     service: str | None = None,
+    apart: TextApart | None = None,
 ) -> VerifiedMessage:
     """Bounds, structure, signature, certification path, revocation at `at`, digest of the Body, in this order.
 
     `evidence` is filled as far as it goes. `service` names the register that was asked; None is a request to us, of
-    which the service stands in the Body: the caller reads it and then asks `check_for_service`.
+    which the service stands in the Body: the caller reads it and then asks `check_for_service`. `apart` is the long
+    text that a mark stands for in `data`.
 
     Raises MalformedMessage, SignatureRefused, TrustRefused, RevocationUnknown; then nothing of the message may be used.
     """
@@ -136,9 +140,12 @@ def verify_message(
         evidence.deciding = verdict.evidence
 
     judged: list[RevocationStatus] = []
-    verified = verify_envelope(data, certificates=trust.store, bounds=bounds, judge=judge)
-    (revocation,) = judged
-    return VerifiedMessage(verified.body, verified.certificate, revocation, verified.as_received, verified.canonical)
+    if apart is None:
+        verified = verify_alike(data, certificates=trust.store, bounds=bounds, judge=judge)
+    else:
+        verified = verify_envelope(data, certificates=trust.store, bounds=bounds, judge=judge, apart=apart)
+    # the judge may have been asked twice
+    return VerifiedMessage(verified.body, verified.certificate, judged[-1], verified.as_received, verified.canonical)
 
 
 def check_for_service(message: VerifiedMessage, trust: TrustPolicy, service: str) -> None:

@@ -10,6 +10,7 @@ import datetime as dt
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final
 
 from lxml import etree
@@ -17,14 +18,15 @@ from sqlalchemy import Connection
 
 from gateway.errors import MalformedMessage
 from gateway.exchange.serve import ServiceAnswer
-from gateway.model import Iin
+from gateway.model import Citation, Iin
 from gateway.registry.serving import Asked, Found, standings_of
 from gateway.registry.standing import Standing
 from gateway.regulation.law import Law
 from gateway.shep.dates import write_datetime
 from gateway.shep.faults import SUCCESS
 from gateway.shep.messages import StatusInfo, SyncRequest
-from gateway.shep.payload import PayloadCodec, decode_in_place
+from gateway.shep.payload import PayloadCodec, WrittenPayload, decode_in_place
+from gateway.shep.writing import leaf
 from gateway.xml import DEFAULT_BOUNDS, XmlBounds, leaf_text, local_name
 
 SERVICE_ID: Final = "FUND_CONSUMER_STATUS"
@@ -79,7 +81,7 @@ class ConsumerStatusService:
             status, result = SUCCESS, ANSWERED
         elif found.heard_of:
             status, result = EDITION_NOT_IN_FORCE, EDITION_NOT_IN_FORCE.code
-        payload = build_response(
+        payload = write_response(
             question.iin, as_of=question.as_of, known_at=question.known_at, result=result, standing=found.standing
         )
         return ServiceAnswer(status, payload, CODEC)
@@ -105,39 +107,42 @@ def read_request(payload: etree._Element) -> ConsumerQuery:
     return ConsumerQuery(Iin(fields["iin"]), _read_day(fields["asOf"]) if fields.get("asOf") else None)
 
 
-def build_response(
+def write_response(
     iin: Iin, *, as_of: dt.date, known_at: dt.datetime, result: str, standing: Standing | None
-) -> etree._Element:
+) -> WrittenPayload:
     """`consumerStatusResponse`; `standing` is there exactly when `result` is ANSWERED. Pure."""
-    root = etree.Element(RESPONSE, nsmap={"cs": NAMESPACE})
-    _leaf(root, "iin", iin.value)
-    _leaf(root, "asOf", as_of.isoformat())
-    _leaf(root, "knownAt", write_datetime(known_at))
-    _leaf(root, "result", result)
-    if standing is not None:
-        _add_standing(etree.SubElement(root, "standing"), standing)
-    return root
+    return WrittenPayload(
+        f'<cs:consumerStatusResponse xmlns:cs="{NAMESPACE}">'
+        + leaf("iin", iin.value)
+        + leaf("asOf", as_of.isoformat())
+        + leaf("knownAt", write_datetime(known_at))
+        + leaf("result", result)
+        + ("" if standing is None else f"<standing>{_standing(standing)}</standing>")
+        + "</cs:consumerStatusResponse>"
+    )
 
 
-def _add_standing(element: etree._Element, standing: Standing) -> None:
-    _leaf(element, "consumer", "true" if standing.insured else "false")
-    _leaf(element, "basis", standing.basis)
-    if standing.category is not None:
-        _leaf(element, "category", standing.category)
-    if standing.budget is not None:
-        _leaf(element, "budget", standing.budget)
-    if standing.valid_until is not None:
-        _leaf(element, "validUntil", standing.valid_until.isoformat())
-    because = etree.SubElement(element, "because")
-    for citation in standing.because:
-        _leaf(because, "citation", str(citation))
-    evidence = etree.SubElement(element, "evidence")
-    for message_id in standing.evidence:
-        _leaf(evidence, "messageId", message_id)
+def _standing(standing: Standing) -> str:
+    category, budget, until = standing.category, standing.budget, standing.valid_until
+    return (
+        leaf("consumer", "true" if standing.insured else "false")
+        + leaf("basis", standing.basis)
+        + ("" if category is None else leaf("category", category))
+        + ("" if budget is None else leaf("budget", budget))
+        + ("" if until is None else leaf("validUntil", until.isoformat()))
+        + _because(standing.because)
+        + _evidence(standing.evidence)
+    )
 
 
-def _leaf(parent: etree._Element, name: str, text: str) -> None:
-    etree.SubElement(parent, name).text = text
+@lru_cache(maxsize=10_000)
+def _because(citations: tuple[Citation, ...]) -> str:
+    """The clauses of many people are the same."""
+    return f"<because>{''.join([leaf('citation', str(one)) for one in citations])}</because>"
+
+
+def _evidence(message_ids: Sequence[str]) -> str:
+    return f"<evidence>{''.join([leaf('messageId', one) for one in message_ids])}</evidence>"
 
 
 def _read_day(text: str) -> dt.date:

@@ -17,6 +17,11 @@ _DATETIME: Final = re.compile(
     r"T(?P<hour>[0-9]{2}):(?P<minute>[0-9]{2}):(?P<second>[0-9]{2})(?:\.(?P<fraction>[0-9]{1,12}))?"
     r"(?P<zone>Z|[+-](?P<zone_hour>[0-9]{2}):?(?P<zone_minute>[0-9]{2}))?"
 )
+#: what nearly everybody writes; `fromisoformat` alone would read much more
+_USUAL: Final = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}(?:\.(?:[0-9]{3}|[0-9]{6}))?"
+    r"(?:Z|[+-](?:0[0-9]|1[0-3]):[0-5][0-9])"
+)
 _WIDEST_OFFSET = dt.timedelta(hours=14)  # XML Schema part 2, 3.2.7.3
 
 
@@ -26,6 +31,11 @@ def read_datetime(text: str, *, assumed_zone: dt.tzinfo) -> dt.datetime:
     Reads `Z`, `+06:00`, `+0600`, fractions to nanoseconds and longer (what is finer than a microsecond is cut),
     `24:00:00`, and no zone at all, which then is `assumed_zone`. Raises MalformedMessage (`bad_date`).
     """
+    if _USUAL.fullmatch(text):
+        try:
+            return dt.datetime.fromisoformat(text).astimezone(dt.UTC)
+        except (ValueError, OverflowError):
+            raise _refused() from None
     match = _DATETIME.fullmatch(text)
     if match is None:
         raise _refused()

@@ -12,6 +12,7 @@ import copy
 import re
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import count
 from typing import Final
@@ -38,6 +39,17 @@ class PayloadCodec(StrEnum):
     CDATA = "cdata"
     #: the payload's UTF-8 bytes in base64
     BASE64 = "base64"
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenPayload:
+    """A payload that was written as text and not as a tree: one element in its exclusive canonical form."""
+
+    text: str = field(repr=False)
+
+    @property
+    def element(self) -> etree._Element:
+        return parse(self.text.encode(), OUR_OWN)
 
 
 _SIGNATURE: Final = f"{{{names.DS}}}Signature"

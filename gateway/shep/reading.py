@@ -63,7 +63,8 @@ def fields(parent: etree._Element, known: frozenset[str], *, repeatable: str = "
     """Known children by local name; others are passed over (SHEP.md 1.5 shows a stray messageType)."""
     found: Fields = {}
     for child in parent:
-        name = local_name(child)
+        tag = child.tag
+        name = tag if tag in known else local_name(child)
         if name in known:
             if name in found and name != repeatable:
                 raise MalformedMessage(

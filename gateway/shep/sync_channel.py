@@ -15,11 +15,19 @@ from lxml import etree
 from gateway.shep import names, reading, writing
 from gateway.shep.dates import ALMATY, read_datetime, write_datetime
 from gateway.shep.messages import ErrorInfo, RequestInfo, ResponseInfo, StatusInfo, SyncRequest, SyncResponse
-from gateway.shep.payload import PayloadCodec, encode
+from gateway.shep.payload import PayloadCodec, WrittenPayload, encode
 from gateway.shep.reading import is_fault
 from gateway.shep.writing import id_leaf, leaf, optional_leaf
 
-__all__ = ["build_fault", "build_request", "build_response", "is_fault", "read_reply", "read_request"]
+__all__ = [
+    "build_fault",
+    "build_request",
+    "build_response",
+    "is_fault",
+    "read_reply",
+    "read_request",
+    "write_response",
+]
 
 _REQUEST_WRAPPERS: Final = frozenset({"SendMessage", "SendMessageRequest", "sendMessageRequest"})
 _REPLY_WRAPPERS: Final = frozenset({"SendMessageResponse", "sendMessageResponse"})
@@ -78,7 +86,25 @@ def build_response(
 
     `sign_data` and errors as in `build_request`.
     """
-    head = (
+    data = b"<data/>" if payload is None else encode(payload, codec)
+    if sign_data is not None:
+        data = sign_data(data)
+    return writing.body(_response_head(info), data, _RESPONSE_TAIL, codec)
+
+
+def write_response(info: ResponseInfo, payload: WrittenPayload) -> bytes:
+    """What stands inside of the Body of a SendMessage response, in its exclusive canonical form; codec ELEMENT.
+
+    The same as `build_response` gives, without a tree. Errors as there.
+    """
+    return f"{_response_head(info)}<data>{payload.text}</data>{_RESPONSE_TAIL}".encode()
+
+
+_RESPONSE_TAIL: Final = "</responseData></response></sync:SendMessageResponse>"
+
+
+def _response_head(info: ResponseInfo) -> str:
+    return (
         f'<sync:SendMessageResponse xmlns:sync="{names.SYNC_TYPES}"><response><responseInfo>'
         + id_leaf("messageId", info.message_id)
         + optional_leaf("correlationId", info.correlation_id)
@@ -90,10 +116,6 @@ def build_response(
         + writing.session_id_leaf(info.session_id)
         + "</responseInfo><responseData>"
     )
-    data = b"<data/>" if payload is None else encode(payload, codec)
-    if sign_data is not None:
-        data = sign_data(data)
-    return writing.body(head, data, "</responseData></response></sync:SendMessageResponse>", codec)
 
 
 def build_fault(error: ErrorInfo) -> etree._Element:

@@ -3,8 +3,8 @@
 The payload stands unqualified in `data`; children are found by local name and in any order, since no sender agrees
 with another on either. What no public record describes is assumed and said here: confirmRequest and
 getFileInfoRequest name files as downloadRequest does, the answers are called as their requests are, and a status is
-a text. A content is base64 text here, which `encode_content` and `decode_content` turn; whoever has a file encodes and
-decodes it piece by piece. The parser takes texts of 10 MB at most, so a file in a message has 7.5 MB at most.
+a text. A content is base64 text here, which `encode_content` and `decode_content` turn, `encoded` and `decoded` piece
+by piece. The parser takes texts of 10 MB at most: a large content is the mark of a text apart (gateway.apart).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import base64
 import binascii
 import datetime as dt
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
@@ -153,9 +154,56 @@ def encode_content(content: bytes) -> str:
 def decode_content(text: str) -> bytes:
     """Raises MalformedMessage (`bad_content`)."""
     try:
-        return base64.b64decode("".join(text.split()), validate=True)
+        return _decoded("".join(text.split()).encode("ascii"))
+    except UnicodeEncodeError:
+        raise _damaged() from None
+
+
+def encoded(content: Iterable[bytes]) -> Iterator[bytes]:
+    """The same piece by piece, on one line, as bytes."""
+    left = b""
+    for one in content:
+        piece = left + one
+        end = len(piece) - len(piece) % 3
+        left = piece[end:]
+        if end:
+            yield base64.b64encode(piece[:end])
+    if left:
+        yield base64.b64encode(left)
+
+
+def decoded(text: Iterable[bytes]) -> Iterator[bytes]:
+    """The content of a text that comes in pieces, with white space anywhere. Raises MalformedMessage (`bad_content`).
+
+    What was given out is the content's beginning; that all of it was base64 is known at the end.
+    """
+    left = b""
+    for one in text:
+        piece = left + b"".join(one.split())
+        padding = piece.find(b"=")
+        if padding >= 0:
+            # the end of the text, which nothing but the second sign may follow
+            if len(piece) - padding > 2:
+                raise _damaged()
+            left = piece
+            continue
+        end = len(piece) - len(piece) % 4
+        left = piece[end:]
+        if end:
+            yield _decoded(piece[:end])
+    if left:
+        yield _decoded(left)
+
+
+def _decoded(text: bytes) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
-        raise MalformedMessage("the base64 in <content> is damaged", code="bad_content") from None
+        raise _damaged() from None
+
+
+def _damaged() -> MalformedMessage:
+    return MalformedMessage("the base64 in <content> is damaged", code="bad_content")
 
 
 # ---------------------------------------------------------------- requests

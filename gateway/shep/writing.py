@@ -41,13 +41,13 @@ def body(head: str, data: bytes = b"", tail: str = "", codec: PayloadCodec | Non
 
 
 def leaf(name: str, text: str) -> str:
-    """Raises MalformedMessage (`not_xml_text`)."""
+    """An element with a text, in canonical form. Raises MalformedMessage (`not_xml_text`)."""
     if text.isascii() and text.isprintable():
         if "&" not in text and "<" not in text and ">" not in text:
             return f"<{name}>{text}</{name}>"
     elif _NOT_XML.search(text):
         raise MalformedMessage(f"the value of <{name}> holds a character that XML cannot carry", code="not_xml_text")
-    escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("\r", "&#13;")
+    escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("\r", "&#xD;")
     return f"<{name}>{escaped}</{name}>"
 
 

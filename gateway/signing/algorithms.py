@@ -8,8 +8,9 @@ arithmetic (PKI.md section 4). URIs: RFC 9231; the national and the non-standard
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -55,6 +56,8 @@ class DigestAlgorithm:
     family: str
     size_bytes: int
     digest: Callable[[bytes], bytes]
+    #: the same of bytes that come in pieces and are never together in memory
+    digest_of: Callable[[Iterable[bytes]], bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,9 @@ class SignatureAlgorithm:
     sign: Callable[[Any, bytes], bytes] | None
     #: what its correctness was proven with, where that is less than messages and certificates of real senders
     proven_by: str = ""
+
+    def __hash__(self) -> int:
+        return hash(self.uri)
 
     @property
     def description(self) -> str:
@@ -100,17 +106,36 @@ def _sha512(data: bytes) -> bytes:
     return hashlib.sha512(data).digest()
 
 
+def _sha2_of(name: str) -> Callable[[Iterable[bytes]], bytes]:
+    def digest_of(pieces: Iterable[bytes]) -> bytes:
+        running = hashlib.new(name)
+        for piece in pieces:
+            running.update(piece)
+        return running.digest()
+
+    return digest_of
+
+
+@lru_cache(maxsize=256)
+def _rsa_key(certificate: Certificate) -> rsa.RSAPublicKey | None:
+    """None: it has another key. Raises SignatureRefused (`key_size`)."""
+    key = certificate.public_key
+    if not isinstance(key, rsa.RSAPublicKey):
+        return None
+    if not MIN_RSA_BITS <= key.key_size <= MAX_RSA_BITS:
+        raise SignatureRefused(
+            "key_size",
+            f"the certificate has an RSA key of {key.key_size} bits, {MIN_RSA_BITS} to {MAX_RSA_BITS} are accepted",
+            step=steps.CERTIFICATE,
+        )
+    return key
+
+
 def _rsa(uri: str, name: str, digest_uri: str, hash_algorithm: HashAlgorithm) -> SignatureAlgorithm:
     def holds(certificate: Certificate, data: bytes, signature: bytes) -> bool:
-        key = certificate.public_key
-        if not isinstance(key, rsa.RSAPublicKey):
+        key = _rsa_key(certificate)
+        if key is None:
             return False
-        if not MIN_RSA_BITS <= key.key_size <= MAX_RSA_BITS:
-            raise SignatureRefused(
-                "key_size",
-                f"the certificate has an RSA key of {key.key_size} bits, {MIN_RSA_BITS} to {MAX_RSA_BITS} are accepted",
-                step=steps.CERTIFICATE,
-            )
         try:
             key.verify(signature, data, _PKCS1, hash_algorithm)
         except InvalidSignature:
@@ -167,6 +192,23 @@ def _gost34311(data: bytes) -> bytes:
     return national.backend().digest2004(data)
 
 
+def _streebog512_of(pieces: Iterable[bytes]) -> bytes:
+    return national.backend().digest512_of(pieces)
+
+
+def _streebog256_of(pieces: Iterable[bytes]) -> bytes:
+    return national.backend().digest256_of(pieces)
+
+
+def _gost34311_of(_pieces: Iterable[bytes]) -> bytes:
+    # documents of before 2025 are read with it, and none of those has a file of hundreds of megabytes in it
+    raise SignatureRefused(
+        "algorithm_refused",
+        "GOST 34.311-95 is not reckoned over a large file: the sender must sign it with a key of today",
+        step=steps.DIGEST,
+    )
+
+
 def _gost(
     uri: str,
     name: str,
@@ -195,9 +237,13 @@ def _gost(
     )
 
 
-_STREEBOG_512: Final = DigestAlgorithm(STREEBOG_512_URI, "Streebog-512", "gost-2015-512", 64, _streebog512)
-_STREEBOG_256: Final = DigestAlgorithm(STREEBOG_256_URI, "Streebog-256", "gost-2015-256", 32, _streebog256)
-_GOST_34311: Final = DigestAlgorithm(GOST_34311_URI, "GOST 34.311-95", "gost-2004", 32, _gost34311)
+_STREEBOG_512: Final = DigestAlgorithm(
+    STREEBOG_512_URI, "Streebog-512", "gost-2015-512", 64, _streebog512, _streebog512_of
+)
+_STREEBOG_256: Final = DigestAlgorithm(
+    STREEBOG_256_URI, "Streebog-256", "gost-2015-256", 32, _streebog256, _streebog256_of
+)
+_GOST_34311: Final = DigestAlgorithm(GOST_34311_URI, "GOST 34.311-95", "gost-2004", 32, _gost34311, _gost34311_of)
 
 # ---------------------------------------------------------------- the table
 
@@ -205,9 +251,9 @@ DIGESTS: Final[Mapping[str, DigestAlgorithm]] = MappingProxyType(
     {
         row.uri: row
         for row in (
-            DigestAlgorithm(SHA256_URI, "SHA-256", "sha2", 32, _sha256),
-            DigestAlgorithm(SHA384_URI, "SHA-384", "sha2", 48, _sha384),
-            DigestAlgorithm(SHA512_URI, "SHA-512", "sha2", 64, _sha512),
+            DigestAlgorithm(SHA256_URI, "SHA-256", "sha2", 32, _sha256, _sha2_of("sha256")),
+            DigestAlgorithm(SHA384_URI, "SHA-384", "sha2", 48, _sha384, _sha2_of("sha384")),
+            DigestAlgorithm(SHA512_URI, "SHA-512", "sha2", 64, _sha512, _sha2_of("sha512")),
             _STREEBOG_512,
             _STREEBOG_256,
             _GOST_34311,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+from collections.abc import Iterable
 
 from gateway.errors import KeyMaterialError, SignatureRefused
 from gateway.signing import steps
@@ -38,8 +39,18 @@ def check_signature_value(info: SignedInfo, parts: SignatureParts, certificate: 
 def check_digest(info: SignedInfo, canonical: bytes) -> None:
     """Raises SignatureRefused (`digest`)."""
     if not canonical or not hmac.compare_digest(info.digest.digest(canonical), info.digest_value):
-        raise SignatureRefused(
-            "digest",
-            "what was signed was changed after signing (re-indenting is enough)",
-            step=steps.DIGEST,
-        )
+        raise _changed()
+
+
+def check_digest_of(info: SignedInfo, canonical: Iterable[bytes]) -> None:
+    """The same of canonical bytes that come in pieces. Raises SignatureRefused (`digest`, `algorithm_refused`)."""
+    if not hmac.compare_digest(info.digest.digest_of(canonical), info.digest_value):
+        raise _changed()
+
+
+def _changed() -> SignatureRefused:
+    return SignatureRefused(
+        "digest",
+        "what was signed was changed after signing (re-indenting is enough)",
+        step=steps.DIGEST,
+    )

@@ -6,8 +6,10 @@ without a second parse when every byte outside of those four places is that of t
 id is one of ours and the same in both places; the digest is that of the Body as it stands in the message; the signature
 holds over SignedInfo as it stands there; and the Body is plain. Plain means that nothing in it could read differently
 from how it was written, so that a parse could say nothing new: the canonical form that libxml2 wrote, without any
-reference, processing instruction, id, or "<" inside a value, and so small that no bound can be met. Everything else is
-verified in full, and whatever is refused is refused by that full verification (docs/decisions/0025).
+reference but those by which a text carries XML, without processing instruction, id, or "<" inside a value, and so small
+that no bound can be met. Everything else is verified in full, and whatever is refused is refused by that full
+verification (docs/decisions/0025). Of a Body that we wrote ourselves, without libxml2, the markup must be that of one
+that was verified in full (docs/decisions/0063).
 """
 
 from __future__ import annotations
@@ -17,10 +19,12 @@ import re
 from dataclasses import dataclass
 from typing import Final, Self
 
+from gateway.apart import TextApart
 from gateway.errors import SignatureRefused
 from gateway.signing import names, steps
 from gateway.signing.algorithms import DIGESTS, SignatureAlgorithm, signature_algorithm
-from gateway.signing.certificate import Certificate, NameKey
+from gateway.signing.certificate import Certificate
+from gateway.signing.distinguished_names import NameKey
 from gateway.signing.wss import verify_envelope
 from gateway.xml import XmlBounds
 
@@ -43,9 +47,11 @@ _PLACES: Final = re.compile(
 )
 _METHOD: Final = re.compile(rb'<ds:SignatureMethod Algorithm="([^"]*)"')
 #: what a Body may not have if it is to be accepted without a parse
-_NOT_PLAIN: Final = (b"&", b"<?", b'id="', b'ID="', b'Id="', b'iD="')
-#: the one place where canonical XML may leave a "<" as it is
-_BROKEN_NAMESPACE: Final = re.compile(rb'xmlns[^="]*="[^"<]*<')
+_NOT_PLAIN: Final = (b"<?", b'id="', b'ID="', b'Id="', b'iD="')
+#: the references that canonical XML writes in a text: a parse reads the character, which is no markup, and nothing else
+_TEXT_REFERENCES: Final = (b"&lt;", b"&gt;", b"&amp;")
+#: the one place where libxml2 may leave a "<" or a "&" as it is
+_BROKEN_NAMESPACE: Final = re.compile(rb'xmlns[^="]*="[^"<&]*[<&]')
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +87,13 @@ class _Frame:
             signature_algorithm(method[1].decode()),
         )
 
-    def accepts(self, signed: bytes, certificate: Certificate, bounds: XmlBounds) -> bool:
-        """Whether a message has this frame, a plain Body and a signature that holds."""
+    def accepts(
+        self, signed: bytes, certificate: Certificate, bounds: XmlBounds, *, is_plain: bool | None = None
+    ) -> bool:
+        """Whether a message has this frame, a plain Body and a signature that holds.
+
+        `is_plain`: what is known of the Body already; None: it is looked at.
+        """
         at = len(self.before_id)
         body_id = signed[at : at + _ID_LENGTH]
         digest_at = at + _ID_LENGTH + len(self.before_digest)
@@ -99,7 +110,7 @@ class _Frame:
             and body.startswith(self.body_tag + body_id + b'">')
             and body.endswith(_BODY_END)
             and signed.endswith(_END)
-            and _is_plain(body, inside)
+            and (_is_plain(body, inside) if is_plain is None else is_plain)
             and _is_small(signed, body, bounds)
         ):
             return False
@@ -122,7 +133,11 @@ _END: Final = b"</soap:Envelope>"
 
 def _is_plain(body: bytes, inside: int) -> bool:
     """Whether a parse could say nothing new of the Body from `inside` on, which canonicalisation has just written."""
-    return not any(body.find(sign, inside) >= 0 for sign in _NOT_PLAIN) and _BROKEN_NAMESPACE.search(body) is None
+    return (
+        not any(body.find(sign, inside) >= 0 for sign in _NOT_PLAIN)
+        and body.count(b"&") == sum(body.count(reference) for reference in _TEXT_REFERENCES)
+        and _BROKEN_NAMESPACE.search(body) is None
+    )
 
 
 def _is_small(signed: bytes, body: bytes, bounds: XmlBounds) -> bool:
@@ -142,12 +157,24 @@ def _is_small(signed: bytes, body: bytes, bounds: XmlBounds) -> bool:
 _frames: Final[dict[tuple[str, XmlBounds], tuple[_Frame, ...]]] = {}
 
 
-def check_own(signed: bytes, certificate: Certificate, bounds: XmlBounds) -> None:
+#: texts between tags, of characters that stand for themselves in canonical XML and end nothing
+_TEXTS: Final = re.compile(rb">[^<>&\x00-\x1f]+(?=<)")
+#: U+FFFE and U+FFFF, which UTF-8 can write and XML cannot
+_NO_CHARACTERS: Final = (b"\xef\xbf\xbe", b"\xef\xbf\xbf")
+_HEADER_END: Final = b"</soap:Header>"
+#: larger ones are rare, and a shape is kept
+_MAX_SHAPED_BYTES: Final = 16_000
+_MAX_SHAPES: Final = 500
+#: (certificate and bounds, shape) of which one message was verified in full
+_shapes: Final[set[tuple[tuple[str, XmlBounds], bytes]]] = set()
+
+
+def check_own(signed: bytes, certificate: Certificate, bounds: XmlBounds, *, apart: TextApart | None = None) -> None:
     """Full verification of our own message with our own certificate, as the other side will verify it.
 
     Raises SignatureRefused or MalformedMessage: our key, certificate or bounds are wrong, and nothing was sent.
     """
-    verified = verify_envelope(signed, certificates=_OnlyCertificate(certificate), bounds=bounds)
+    verified = verify_envelope(signed, certificates=_OnlyCertificate(certificate), bounds=bounds, apart=apart)
     # a certificate that travels with the message speaks for its own key, which has to be ours
     if verified.certificate.spki_der != certificate.spki_der:
         raise SignatureRefused(
@@ -157,14 +184,14 @@ def check_own(signed: bytes, certificate: Certificate, bounds: XmlBounds) -> Non
         )
 
 
-def check_made(signed: bytes, certificate: Certificate, bounds: XmlBounds) -> None:
+def check_made(signed: bytes, certificate: Certificate, bounds: XmlBounds, *, is_new: bool = False) -> None:
     """The same for what `sign_body` has just made, without the parse where it could say nothing new.
 
-    Raises as `check_own`.
+    `is_new`: parse it in any case. Raises as `check_own`.
     """
     key = certificate.sha256, bounds
     known = _frames.get(key, ())
-    if any(frame.accepts(signed, certificate, bounds) for frame in known):
+    if not is_new and any(frame.accepts(signed, certificate, bounds) for frame in known):
         return
     check_own(signed, certificate, bounds)
     frame = _Frame.of(signed)
@@ -173,6 +200,43 @@ def check_made(signed: bytes, certificate: Certificate, bounds: XmlBounds) -> No
     if key not in _frames and len(_frames) >= _MAX_KEYS:
         _frames.clear()
     _frames[key] = (*known, frame)
+
+
+def check_written(signed: bytes, certificate: Certificate, bounds: XmlBounds) -> None:
+    """The same for what `sign_content` has just made of a content that its writer took for canonical.
+
+    The markup of a Body, its texts left out, is its shape. The first message of a shape is verified in full, which
+    finds a content that is not canonical; a later one is accepted by its frame when its texts are nothing but text.
+    Raises as `check_own`.
+    """
+    key = certificate.sha256, bounds
+    shape = _shape_of(signed)
+    if shape is not None and (key, shape) in _shapes:
+        for frame in _frames.get(key, ()):
+            # all but texts stood in a Body that was parsed, and a text is nothing else
+            if frame.accepts(signed, certificate, bounds, is_plain=True):
+                return
+    check_made(signed, certificate, bounds, is_new=True)
+    if shape is not None:
+        if len(_shapes) >= _MAX_SHAPES:
+            _shapes.clear()
+        _shapes.add((key, shape))
+
+
+def _shape_of(signed: bytes) -> bytes | None:
+    """The Body of a message of ours without its id and its texts; None where a text is more than text."""
+    body = signed[signed.find(_HEADER_END) + len(_HEADER_END) :]
+    if len(body) > _MAX_SHAPED_BYTES:
+        return None
+    if not body.isascii():
+        try:
+            body.decode()
+        except UnicodeDecodeError:
+            return None
+        if any(sign in body for sign in _NO_CHARACTERS):
+            return None
+    # an own id has no ">" in it; what a text may not have stays, and makes a shape that is not known
+    return _TEXTS.sub(b">", body[body.find(b">") :])
 
 
 @dataclass(frozen=True, slots=True)

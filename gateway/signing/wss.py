@@ -8,6 +8,7 @@ unsigned declaration gives a meaning (in `xsi:type`, say) has none.
 
 from __future__ import annotations
 
+import os
 import re
 import uuid
 from base64 import b64encode
@@ -20,11 +21,12 @@ from xml.sax.saxutils import escape
 
 from lxml import etree
 
+from gateway.apart import TextApart
 from gateway.errors import MalformedMessage, SignatureRefused
 from gateway.signing import names, steps
 from gateway.signing.algorithms import DIGESTS, SignatureAlgorithm
 from gateway.signing.certificate import Certificate
-from gateway.signing.checks import check_digest, check_key_family, check_signature_value
+from gateway.signing.checks import check_digest, check_digest_of, check_key_family, check_signature_value
 from gateway.signing.isolation import isolated
 from gateway.signing.key_info import (
     NO_CERTIFICATES,
@@ -62,7 +64,7 @@ class VerifiedBody:
     That the signature holds says nothing about trust: gateway.trust judges `certificate`.
     """
 
-    #: the bytes that were digested; the only thing of the message to be read
+    #: the bytes that were digested, a text apart still apart; the only thing of the message to be read
     canonical: bytes = field(repr=False)
     certificate: Certificate
     #: name of the signature algorithm
@@ -115,13 +117,15 @@ def verify_envelope(
     bounds: XmlBounds = DEFAULT_BOUNDS,
     trail: Trail | None = None,
     judge: Callable[[Certificate], None] = _anyone,
+    apart: TextApart | None = None,
 ) -> VerifiedBody:
     """Check the WS-Security signature of a message and hand on the signed Body.
 
     `data`: the bytes received, or the root element that gateway.xml.parse made of them. `certificates` are those
     that a message may name by issuer and serial. `trail` is filled with the steps, on failure too. `judge` may refuse
     the signer by raising: it is asked when the signature over SignedInfo holds and before the Body is digested, so that
-    a stranger cannot make us digest megabytes (a national digest reckoned in Python does 80 kB a second).
+    a stranger cannot make us digest megabytes (a national digest reckoned in Python does 80 kB a second). `apart` is
+    the text that a mark stands for in `data` (gateway.apart): it is digested where the mark is.
 
     Accepted: Envelope (SOAP 1.1 or 1.2) with Header and Body; one Security in the Header with one ds:Signature, and
     no other ds:Signature in the Header; one Reference, which names the Body's wsu:Id (or un-namespaced Id), with
@@ -130,7 +134,7 @@ def verify_envelope(
     of Security (a Timestamp) are let pass when no signature covers them, since nothing of them is read or handed on.
 
     Raises SignatureRefused (`unsigned` when there is no Security header and no signature) and MalformedMessage (not
-    XML, over a bound, not an envelope).
+    XML, over a bound, not an envelope, `mark`).
     """
     trail = Trail() if trail is None else trail
     held = trail.held
@@ -188,7 +192,10 @@ def verify_envelope(
             inclusive_prefixes=info.transforms[0].inclusive_prefixes,
             max_bytes=None if small else bounds.max_canonical_bytes,
         )
-        check_digest(info, canonical)
+        if apart is None:
+            check_digest(info, canonical)
+        else:
+            check_digest_of(info, apart.canonical(canonical))
         held((steps.DIGEST, "{} of the canonical Body ({} bytes) is the one signed", info.digest.name, len(canonical)))
         # what was digested is what is handed on
         verified = VerifiedBody(canonical, certificate, info.signature.name, form, info.digest_value, trail, data)
@@ -284,13 +291,20 @@ _XSI_TYPE: Final = "{http://www.w3.org/2001/XMLSchema-instance}type"
 _NS_DS = b'<ds:SignedInfo xmlns:ds="' + names.DS.encode() + b'"'
 
 
-def sign_body(body: etree._Element, key: SigningKey, *, form: KeyInfoForm, body_id: str | None = None) -> bytes:
+def sign_body(
+    body: etree._Element,
+    key: SigningKey,
+    *,
+    form: KeyInfoForm,
+    body_id: str | None = None,
+    apart: TextApart | None = None,
+) -> bytes:
     """A whole signed envelope around a soap:Body, which is not changed.
 
     `body_id` is the wsu:Id (bare: the un-namespaced Id) to give it; without one a random `id-<uuid>` is used. Ids that
     the Body already carries are replaced. Raises ValueError when `body` is not a soap:Body or `body_id` not a name,
     MalformedMessage (`not_canonical`) when it cannot be canonicalised. Whatever is sent is verified by the caller
-    first.
+    first. With a text `apart` the Body has its mark, and so has what comes back: `apart.whole` of it is what is sent.
     """
     namespace, _, name = body.tag[1:].partition("}")
     if name != "Body" or namespace not in _SOAP_NAMESPACES:
@@ -303,9 +317,43 @@ def sign_body(body: etree._Element, key: SigningKey, *, form: KeyInfoForm, body_
     bare = form is KeyInfoForm.BARE
     canonical = _canonical_with_id(body, body_id, "Id" if bare else names.WSU_ID)
     declared = _declarations_of_types(body, namespace) if b":type=" in canonical else b""
-    before_uri, before_digest, after = _template(algorithm)
-    digest = b64encode(DIGESTS[algorithm.digest_uri].digest(canonical))
-    signed_info = b"".join((before_uri, b"#", body_id.encode(), before_digest, digest, after))
+    digesting = DIGESTS[algorithm.digest_uri]
+    digest = digesting.digest(canonical) if apart is None else digesting.digest_of(apart.canonical(canonical))
+    return _signed(canonical, digest, body_id.encode(), key, form, namespace, declared)
+
+
+def sign_content(content: bytes, key: SigningKey, *, form: KeyInfoForm) -> bytes:
+    """A whole signed SOAP 1.1 envelope around a Body with this content, which its writer wrote in canonical form.
+
+    Exclusive canonical form, and as a document of its own: every prefix is declared where it is used, and none of them
+    is `soap`, `wsu`, `wsse` or `ds`; no xsi:type. Whether it is so shows when the message is verified, which the
+    caller does before anything is sent (gateway.signing.own.check_written).
+    """
+    random = os.urandom(16).hex()
+    body_id = f"id-{random[:8]}-{random[8:12]}-{random[12:16]}-{random[16:20]}-{random[20:]}".encode()
+    before_id, after_id = _BARE_BODY if form is KeyInfoForm.BARE else _BODY
+    canonical = b"".join((before_id, body_id, after_id, content, b"</soap:Body>"))
+    digest = DIGESTS[key.algorithm.digest_uri].digest(canonical)
+    return _signed(canonical, digest, body_id, key, form, names.SOAP_11, b"")
+
+
+_BODY: Final = (f'<soap:Body xmlns:soap="{names.SOAP_11}" xmlns:wsu="{names.WSU}" wsu:Id="'.encode(), b'">')
+_BARE_BODY: Final = (f'<soap:Body xmlns:soap="{names.SOAP_11}" Id="'.encode(), b'">')
+
+
+def _signed(
+    canonical: bytes,
+    digest: bytes,
+    body_id: bytes,
+    key: SigningKey,
+    form: KeyInfoForm,
+    namespace: str,
+    declared: bytes,
+) -> bytes:
+    """The envelope around a canonical Body; `declared` is written into its start tag."""
+    bare = form is KeyInfoForm.BARE
+    before_uri, before_digest, after = _template(key.algorithm)
+    signed_info = b"".join((before_uri, b"#", body_id, before_digest, b64encode(digest), after))
     value = key.sign(_NS_DS + signed_info)
     signature = signature_bytes(b"<ds:SignedInfo" + signed_info, value, key_info_bytes(key.certificate, form))
     before, security, between, end = (_BARE_ENVELOPES if bare else _ENVELOPES)[namespace]

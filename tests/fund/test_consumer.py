@@ -19,7 +19,7 @@ from gateway.errors import InvalidIdentifier, MalformedMessage
 from gateway.exchange.journal import Journal, JournalWriter
 from gateway.exchange.serve import Server
 from gateway.fund import consumer
-from gateway.fund.consumer import ConsumerStatusService, build_response, read_request
+from gateway.fund.consumer import ConsumerStatusService, read_request, write_response
 from gateway.model import Citation
 from gateway.registry.standing import Basis, Standing
 from gateway.shep import sync_channel
@@ -28,6 +28,7 @@ from gateway.shep.messages import ErrorInfo, SyncResponse
 from gateway.shep.payload import PayloadCodec, decode
 from gateway.signing.key_info import KeyInfoForm
 from gateway.signing.wss import sign_body, verify_envelope
+from gateway.xml import canonicalize
 from tests.exchange.world import NOW, OTHER, PERSON, Keys, Register, asker, law, message_ids, request_info, trust
 
 TODAY = law().local_day(NOW)
@@ -252,7 +253,9 @@ def test_what_we_write_as_a_question_fits_the_contract(contract: etree.XMLSchema
 def test_every_standing_fits_the_contract(contract: etree.XMLSchema, **values: Any) -> None:
     values["because"], values["evidence"] = tuple(values["because"]), tuple(values["evidence"])
     standing = Standing(as_of=TODAY, known_at=TODAY, readings=(), next_change=None, **values)
-    contract.assertValid(build_response(PERSON, as_of=TODAY, known_at=NOW, result=consumer.ANSWERED, standing=standing))
+    payload = write_response(PERSON, as_of=TODAY, known_at=NOW, result=consumer.ANSWERED, standing=standing)
+    contract.assertValid(payload.element)
+    assert canonicalize(payload.element) == payload.text.encode()
 
 
 def test_the_examples_in_the_reference_fit_the_contract(contract: etree.XMLSchema) -> None:

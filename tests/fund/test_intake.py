@@ -197,12 +197,13 @@ def served(
         assert service.load(connection, [question]) == [None]
     with writing(engine) as connection:
         answer = service.apply(connection, question, Provenance("message-1", sender, "CN=Officer", "0f", at(day)))
-    assert answer.payload is not None
-    contract().assertValid(answer.payload)
-    result = answer.payload.findtext("result")
+    payload = answer.element
+    assert payload is not None
+    contract().assertValid(payload)
+    result = payload.findtext("result")
     is_answer = result in {"TAKEN", "COMPLETE", "DUPLICATE", "DECLARED", "ENDED", "ACCEPTED", "REFUSED"}
     assert answer.status.code == ("SCSS001" if is_answer else result)
-    return answer.payload
+    return payload
 
 
 def texts(answer: etree._Element) -> dict[str, str | None]:

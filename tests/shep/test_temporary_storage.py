@@ -23,7 +23,9 @@ from gateway.shep.temporary_storage import (
     build_storage_request,
     build_storage_response,
     decode_content,
+    decoded,
     encode_content,
+    encoded,
     read_storage_request,
     read_storage_response,
 )
@@ -183,3 +185,21 @@ def test_neither_password_nor_content_nor_file_name_is_in_a_repr() -> None:
     assert "hush" not in shown
     assert "c2VjcmV0" not in shown
     assert "ivanov" not in shown
+
+
+@pytest.mark.parametrize("piece", [1, 2, 3, 4, 7, 64])
+@pytest.mark.parametrize("size", [0, 1, 2, 3, 100, 101])
+def test_a_content_is_encoded_and_decoded_piece_by_piece_as_at_once(size: int, piece: int) -> None:
+    content = bytes(range(size))
+    text = b"".join(encoded(content[at : at + piece] for at in range(0, size, piece)))
+    assert text.decode() == encode_content(content)
+    lines = b"\r\n".join(text[at : at + 10] for at in range(0, len(text), 10)) + b"\n"
+    assert b"".join(decoded(lines[at : at + piece] for at in range(0, len(lines), piece))) == content
+
+
+@pytest.mark.parametrize("text", [b"A", b"AA", b"AAAAA", b"AA=AAAAA", b"A===", b"AAA=AAA=", b"AAAA====", b"AA-_", b"="])
+@pytest.mark.parametrize("piece", [1, 3, 100])
+def test_damaged_text_is_refused_wherever_its_pieces_end(text: bytes, piece: int) -> None:
+    with pytest.raises(MalformedMessage) as refused:
+        list(decoded(text[at : at + piece] for at in range(0, len(text), piece)))
+    assert refused.value.code == "bad_content"

@@ -15,7 +15,8 @@ from cryptography.x509.oid import NameOID
 from lxml import etree
 
 from gateway.signing.algorithms import SIGNATURES, SignatureAlgorithm
-from gateway.signing.certificate import Certificate, NameKey
+from gateway.signing.certificate import Certificate
+from gateway.signing.distinguished_names import NameKey
 from gateway.signing.gost import engine
 from gateway.signing.gost.asn1 import FAMILIES
 from gateway.signing.gost.backend import GostBackend, choose_backend

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from gateway.signing import certificate as certificate_module
 from gateway.signing.algorithms import DIGESTS, SIGNATURES, SignatureAlgorithm
 from gateway.signing.certificate import Certificate
+from gateway.signing.certificate_asn1 import CertificateStructure, SubjectPublicKeyInfo
 from gateway.signing.gost import signature
 from gateway.signing.gost.asn1 import FAMILIES, KeyFamily, PrivateKey, PublicKey, write_private_key, write_public_key
 from gateway.signing.gost.curves import Group
@@ -68,10 +68,10 @@ def mint_national(name: str, family_name: str) -> NationalSigner:
     group = _GROUPS[family_name]
     private_key = (secrets.randbelow(family.curve.q - 1) + 1).to_bytes(family.curve.size_bytes, "little")
     template = mint(name, ec.generate_private_key(ec.SECP256R1())).x509.public_bytes(Encoding.DER)
-    made = certificate_module._Certificate.load(template)
+    made = CertificateStructure.load(template)
     tbs = made["tbs_certificate"]
     spki = write_public_key(PublicKey(family, signature.public_key(group, private_key)))
-    tbs["subject_public_key_info"] = certificate_module._SubjectPublicKeyInfo.load(spki)
+    tbs["subject_public_key_info"] = SubjectPublicKeyInfo.load(spki)
     for place in (tbs["signature"], made["signature_algorithm"]):
         place["algorithm"] = family.signature_oid
     row = next(row for row in SIGNATURES.values() if family_name in row.key_families)

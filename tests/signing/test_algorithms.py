@@ -42,6 +42,18 @@ def test_a_digest_is_what_its_name_says(uri: str, name: str) -> None:
     assert len(row.digest(b"")) == row.size_bytes
 
 
+@pytest.mark.parametrize("uri", sorted(set(DIGESTS) - {GOST_34311_URI}))
+def test_a_digest_of_pieces_is_that_of_the_whole(uri: str) -> None:
+    row = digest_algorithm(uri)
+    assert row.digest_of(iter([b"a", b"", b"bc"])) == row.digest(b"abc")
+
+
+def test_the_digest_of_old_documents_is_not_reckoned_over_pieces() -> None:
+    with pytest.raises(SignatureRefused) as refused:
+        digest_algorithm(GOST_34311_URI).digest_of(iter([b"abc"]))
+    assert refused.value.code == "algorithm_refused"
+
+
 @pytest.mark.parametrize("uri", sorted(REFUSED_BY_NAME))
 def test_an_algorithm_refused_by_name_is_refused_with_its_reason(uri: str) -> None:
     for find in (signature_algorithm, digest_algorithm):

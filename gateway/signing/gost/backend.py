@@ -5,6 +5,7 @@ A means certified in Kazakhstan is a third class with these methods (docs/refere
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final, Protocol
 
 from gateway.errors import ConfigurationError
@@ -38,6 +39,14 @@ class GostBackend(Protocol):
 
     def digest2004(self, data: bytes) -> bytes:
         """GOST 34.311-95, for old documents."""
+        ...
+
+    def digest512_of(self, pieces: Iterable[bytes]) -> bytes:
+        """Streebog-512 of bytes that come in pieces."""
+        ...
+
+    def digest256_of(self, pieces: Iterable[bytes]) -> bytes:
+        """Streebog-256 of bytes that come in pieces."""
         ...
 
     def public_key512(self, private_key: bytes) -> bytes:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from ctypes import POINTER, byref, c_char_p, c_int, c_long, c_size_t, c_uint, c_uint64, c_void_p
 from dataclasses import dataclass
 from functools import lru_cache
@@ -54,6 +54,11 @@ _PROTOTYPES: Final[dict[str, tuple[Any, tuple[Any, ...]]]] = {
     "ENGINE_get_digest": (c_void_p, (c_void_p, c_int)),
     "OBJ_txt2nid": (c_int, (c_char_p,)),
     "EVP_Digest": (c_int, (c_char_p, c_size_t, c_void_p, POINTER(c_uint), c_void_p, c_void_p)),
+    "EVP_MD_CTX_new": (c_void_p, ()),
+    "EVP_MD_CTX_free": (None, (c_void_p,)),
+    "EVP_DigestInit_ex": (c_int, (c_void_p, c_void_p, c_void_p)),
+    "EVP_DigestUpdate": (c_int, (c_void_p, c_char_p, c_size_t)),
+    "EVP_DigestFinal_ex": (c_int, (c_void_p, c_void_p, POINTER(c_uint))),
     "d2i_PUBKEY": (c_void_p, (c_void_p, POINTER(c_char_p), c_long)),
     "i2d_PUBKEY": (c_int, (c_void_p, POINTER(c_void_p))),
     "d2i_PKCS8_PRIV_KEY_INFO": (c_void_p, (c_void_p, POINTER(c_char_p), c_long)),
@@ -134,6 +139,12 @@ class EngineBackend:
     def digest2004(self, data: bytes) -> bytes:
         # the engine's md_gost94 has the CryptoPro S-box, not the one of Kazakhstan (PKI.md section 1)
         return gost94(data)
+
+    def digest512_of(self, pieces: Iterable[bytes]) -> bytes:
+        return self._hash_of(self._digest512, pieces)
+
+    def digest256_of(self, pieces: Iterable[bytes]) -> bytes:
+        return self._hash_of(self._digest256, pieces)
 
     # ------------------------------------------------------------ signatures
 
@@ -246,6 +257,25 @@ class EngineBackend:
         if self._library.EVP_Digest(data, len(data), out, byref(length), digest, self._engine) != 1:
             raise self._failed("make a digest")
         return out.raw[: length.value]
+
+    def _hash_of(self, digest: int, pieces: Iterable[bytes]) -> bytes:
+        library = self._library
+        context = library.EVP_MD_CTX_new()
+        if not context:
+            raise self._failed("make a digest")
+        try:
+            if library.EVP_DigestInit_ex(context, digest, self._engine) != 1:
+                raise self._failed("make a digest")
+            for piece in pieces:
+                if library.EVP_DigestUpdate(context, piece, len(piece)) != 1:
+                    raise self._failed("make a digest")
+            out = ctypes.create_string_buffer(_MAX_DIGEST_BYTES)
+            length = c_uint(0)
+            if library.EVP_DigestFinal_ex(context, out, byref(length)) != 1:
+                raise self._failed("make a digest")
+            return out.raw[: length.value]
+        finally:
+            library.EVP_MD_CTX_free(context)
 
     def _failed(self, what: str) -> KeyMaterialError:
         self._library.ERR_clear_error()  # the queue belongs to the thread: `ssl` would take our error for its own

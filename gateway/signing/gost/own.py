@@ -6,14 +6,14 @@ measure many signatures could use: it needs the operator's word.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from gateway.errors import KeyMaterialError
 from gateway.signing.gost import signature
 from gateway.signing.gost.curves import CRYPTOPRO_A, TC26_256_A, TC26_512_A, Group
 from gateway.signing.gost.gost94 import gost94
-from gateway.signing.gost.streebog import streebog256, streebog512
+from gateway.signing.gost.streebog import Streebog, streebog256, streebog512
 
 VARIABLE_TIME_SETTING: Final = "signing.allow_variable_time"
 
@@ -40,6 +40,18 @@ class OwnBackend:
 
     def digest2004(self, data: bytes) -> bytes:
         return gost94(data)
+
+    def digest512_of(self, pieces: Iterable[bytes]) -> bytes:
+        return self._hash_of(Streebog(), pieces)
+
+    def digest256_of(self, pieces: Iterable[bytes]) -> bytes:
+        return self._hash_of(Streebog(digest_size=32), pieces)
+
+    @staticmethod
+    def _hash_of(running: Streebog, pieces: Iterable[bytes]) -> bytes:
+        for piece in pieces:
+            running.update(piece)
+        return running.digest()
 
     def public_key512(self, private_key: bytes) -> bytes:
         # once for each key file, when it is loaded: nothing to measure repeatedly

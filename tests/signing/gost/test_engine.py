@@ -52,6 +52,9 @@ def test_digests_agree(data: bytes) -> None:
     assert gost_engine.digest512(data) == own.digest512(data)
     assert gost_engine.digest256(data) == own.digest256(data)
     assert gost_engine.digest2004(data) == own.digest2004(data)
+    pieces = [data[at : at + 70] for at in range(0, len(data), 70)]
+    assert gost_engine.digest512_of(pieces) == own.digest512_of(pieces) == own.digest512(data)
+    assert gost_engine.digest256_of(pieces) == own.digest256_of(pieces) == own.digest256(data)
 
 
 # ---------------------------------------------------------------- refused
