@@ -46,7 +46,7 @@ def explain(
     """Every rule tried, with its paragraph, the facts and the signed messages behind it, and what would change it."""
     person = Iin(iin)
     loaded = load_settings(config)
-    law = daemon.load_regulation()
+    law = daemon.load_regulation(loaded)
     now = daemon.now()
     as_of = day(on, key="--on") or law.local_day(now)
     known = moment(known_at, key="--known-at") or known_by_default(as_of, now, law.timezone)
@@ -208,6 +208,8 @@ def _proof_document(proof: Proof) -> dict[str, Any]:
         "signer_subject": proof.signer_subject or None,
         "signer_serial": proof.signer_serial or None,
         "digest": proof.digest or None,
+        "declared_by": proof.declared_by or None,
+        "reason": proof.reason or None,
     }
 
 

@@ -14,8 +14,10 @@ from gateway.cli.explain_words import (
     CHANGES,
     GATE_HOLDS,
     OUTCOMES,
+    PAYERS,
     PROOFS,
     REASONS,
+    RESIDENCIES,
     RULES,
     TOLD,
     Language,
@@ -26,8 +28,9 @@ from gateway.cli.explain_words import (
     shown_days,
 )
 from gateway.registry.explanation import ExplainedRule, Explanation, Proof, ProofKind, Told, ToldFact
+from gateway.registry.facts import PayerType
 from gateway.registry.tried import Change, RuleResult, Tried, WouldChange
-from gateway.regulation.law import Clause, Law, Reading
+from gateway.regulation.law import Clause, Law, Reading, Residency
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +197,10 @@ class _Words:
             months = ", ".join(_month_runs([one.day.isoformat()[:7] for one in told]))
             last = self.day(dt.date.fromisoformat(max(one.detail for one in told)))
             word = in_language(TOLD[Told.PAID], self.language)
-            yield f"{word} {months}; {self.say('received')} {last} [{evidence}]"
+            payers = "; ".join(
+                in_language(PAYERS[PayerType(name)], self.language) for name in sorted({one.source for one in told})
+            )
+            yield f"{word} {months}; {self.say('received')} {last}; {payers} [{evidence}]"
 
     def fact(self, fact: ToldFact) -> str:
         words = [f"{in_language(TOLD[fact.what], self.language)} {self.day(fact.day)}"]
@@ -202,7 +208,9 @@ class _Words:
             words.append(category_name(self.law.category(fact.category), self.law, self.language))
         if fact.source:
             words.append(f"{self.say('by')} {fact.source}")
-        if fact.detail:
+        if fact.what is Told.RESIDENCY:
+            words.append(in_language(RESIDENCIES[Residency(fact.detail)], self.language))
+        elif fact.detail:
             words.append(fact.detail)
         return f"{'; '.join(words)} [{fact.evidence}]"
 
@@ -216,6 +224,8 @@ class _Words:
         if proof.signer_subject:
             words.append(f"{self.say('signed_by')} {proof.signer_subject}")
             words.append(f"{self.say('serial')} {proof.signer_serial}")
+        if proof.declared_by:
+            words.append(f"{self.say('declared_by')} {proof.declared_by}: {proof.reason}")
         if proof.kind is ProofKind.LIST:
             words.append(f"{self.say('digest')} {proof.digest}")
         return "; ".join(words)

@@ -12,9 +12,10 @@ from types import MappingProxyType
 from typing import Final
 
 from gateway.registry.explanation import ProofKind, Told
+from gateway.registry.facts import PayerType
 from gateway.registry.spans import Basis
-from gateway.registry.tried import Change, Tried
-from gateway.regulation.law import Category, CategoryList, Law
+from gateway.registry.tried import NOBODY_TOLD, STAY_NOT_TOLD, Change, Tried
+from gateway.regulation.law import Category, CategoryList, Law, Residency
 
 
 class Language(StrEnum):
@@ -79,6 +80,7 @@ LABELS: Final[Mapping[str, _Three]] = MappingProxyType(
         "readings": ("Екіұшты жерлердің оқылуы", "Как прочитаны неясные места", "How ambiguous places are read"),
         "reported": ("жауап осыған негізделген", "на этом основан ответ", "the answer rests on this"),
         "signed_by": ("қол қойған", "подписал", "signed by"),
+        "declared_by": ("жариялаған", "объявил", "declared by"),
         "serial": ("куәлік нөмірі", "номер сертификата", "certificate"),
         "arrived": ("келіп түсті", "поступило", "arrived"),
         "digest": ("файлдың BLAKE2b дайджесті", "дайджест файла BLAKE2b", "BLAKE2b digest of the file"),
@@ -190,6 +192,16 @@ GATE_HOLDS: Final[_Three] = ("құқыққа жол бермейді", "не д�
 
 REASONS: Final[Mapping[str, _Three]] = MappingProxyType(
     {
+        NOBODY_TOLD: (
+            "тұрғындығы туралы ешкім хабарламаған, азамат деп болжанады",
+            "о статусе жителя никто не сообщил, предполагается гражданин",
+            "nobody told who the person is; a citizen is assumed",
+        ),
+        STAY_NOT_TOLD: (
+            "шетелдіктің қанша уақытқа келгені хабарланбаған, тұрақты тұрады деп болжанады",
+            "на какой срок пребывает иностранец, не сообщено, предполагается постоянное проживание",
+            "for how long the foreigner stays was not told; for good is assumed",
+        ),
         "residency_excluded": (
             "бұл санат мұндай тұрғынға берілмейді",
             "категория не даётся такому жителю",
@@ -263,6 +275,16 @@ CHANGES: Final[Mapping[Change, _Three]] = MappingProxyType(
             "если исключат из списка по договору",
             "if taken off the treaty list",
         ),
+        Change.RESIDENCY_TOLD: (
+            "тізілім немесе тізім адамның шетелдік екенін хабарласа",
+            "если регистр или список сообщит, что это иностранец",
+            "if a register or a list tells of a foreigner",
+        ),
+        Change.RESIDENCY_CHANGES: (
+            "тұруға рұқсаттың мерзімі басталады не аяқталады",
+            "начнётся или закончится разрешение на проживание",
+            "a permit to stay begins or ends",
+        ),
         Change.DEATH_RECORD_ARRIVES: (
             "қайтыс болу туралы жазба келсе",
             "если поступит запись о смерти",
@@ -292,8 +314,52 @@ TOLD: Final[Mapping[Told, _Three]] = MappingProxyType(
             "the state stopped paying",
         ),
         Told.STATE_PAID_AGAIN: ("мемлекет қайта төледі", "государство снова платит", "the state paid again"),
+        Told.RESIDENCY: ("тұрғындығы хабарланды", "сообщён статус жителя", "told who the person is"),
         Told.SYSTEM_FAILED: ("жүйе істен шықты", "сбой системы", "the system failed"),
         Told.SYSTEM_FIXED: ("жүйе түзетілді", "система исправлена", "the system was put right"),
+    }
+)
+
+#: p.15 has no field for it: a list that says nothing of the payer is read as of a general one (A-40)
+PAYERS: Final[Mapping[PayerType, _Three]] = MappingProxyType(
+    {
+        PayerType.GENERAL: (
+            "төлеуші жалпы (тізім өзгеше айтпаса, солай оқылады, A-40)",
+            "плательщик общий (так читается, если список не говорит иного, A-40)",
+            "a general payer (so read unless the list says otherwise, A-40)",
+        ),
+        PayerType.ART14_2_9: (
+            "тізім бойынша Заңның 14-бабы 2-тармағы 9) тармақшасының төлеушісі",
+            "по списку — плательщик подпункта 9) пункта 2 статьи 14 Закона",
+            "by the list a payer of article 14 paragraph 2 item 9 of the Law",
+        ),
+    }
+)
+
+RESIDENCIES: Final[Mapping[Residency, _Three]] = MappingProxyType(
+    {
+        Residency.CITIZEN: ("азамат", "гражданин", "a citizen"),
+        Residency.KANDAS: ("қандас", "кандас", "a kandas"),
+        Residency.PERMANENT_FOREIGNER: (
+            "тұрақты тұратын шетелдік",
+            "постоянно проживающий иностранец",
+            "a foreigner residing permanently",
+        ),
+        Residency.PERMANENT_STATELESS: (
+            "тұрақты тұратын азаматтығы жоқ адам",
+            "постоянно проживающее лицо без гражданства",
+            "a stateless person residing permanently",
+        ),
+        Residency.TEMP_FOREIGNER: (
+            "уақытша болатын шетелдік",
+            "временно пребывающий иностранец",
+            "a foreigner staying temporarily",
+        ),
+        Residency.TEMP_STATELESS: (
+            "уақытша болатын азаматтығы жоқ адам",
+            "временно пребывающее лицо без гражданства",
+            "a stateless person staying temporarily",
+        ),
     }
 )
 

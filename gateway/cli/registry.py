@@ -34,7 +34,7 @@ def standing(
     """Insured or not on a day, on what basis, until when, and why."""
     person = Iin(iin)
     loaded = load_settings(config)
-    law = daemon.load_regulation()
+    law = daemon.load_regulation(loaded)
     now = daemon.now()
     as_of = day(on, key="--on") or law.local_day(now)
     known = moment(known_at, key="--known-at") or known_by_default(as_of, now, law.timezone)

@@ -1,4 +1,4 @@
-"""`gateway registry feeds`, `lists`, `failure`, `provisional`, `forget` and `simulate`: what operators do with it."""
+"""`gateway registry feeds`, `lists`, `failure`, `stop`, `provisional`, `forget`, `simulate`: what operators do."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from gateway.cli.parsing import day
 from gateway.cli.progress import bars
 from gateway.database import reading, writing
 from gateway.errors import ConfigurationError
+from gateway.exchange.import_notes import noting
 from gateway.model import Iin
 from gateway.registry import simulate as what_if
 from gateway.registry.applications import apply_for_entry
@@ -27,9 +28,12 @@ from gateway.registry.forgetting import forget as erase
 from gateway.registry.freshness import feed_ages, warn_of_overdue
 from gateway.registry.imports.parts import ListState, apply_complete, incoming_lists, late_lists, warn_of_late
 from gateway.registry.incidents import Incident, close_failure, declare_failure, incidents
+from gateway.registry.stops import DeclaredStop, close_stop, declare_stop, declared_stops
 
 failure_app = typer.Typer(help="Technical failures of 004 p.13, declared by people.", no_args_is_help=True)
 registry_app.add_typer(failure_app, name="failure")
+stop_app = typer.Typer(help="Stops of the state's contributions (004 p.9 part 2).", no_args_is_help=True)
+registry_app.add_typer(stop_app, name="stop")
 
 ReasonOption = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it is kept.")]
 ByOption = Annotated[str | None, typer.Option("--by", metavar="NAME", help="Who decides; by default who is logged in.")]
@@ -38,9 +42,10 @@ ByOption = Annotated[str | None, typer.Option("--by", metavar="NAME", help="Who 
 @registry_app.command("feeds", epilog="Example: gateway registry feeds")
 def feeds(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """When each list last came, and which should have come again (R-04). Exit 1 when one is overdue."""
-    law = daemon.load_regulation()
+    loaded = load_settings(config)
+    law = daemon.load_regulation(loaded)
     now = daemon.now()
-    with reading(daemon.open_store(load_settings(config))) as connection:
+    with reading(daemon.open_store(loaded)) as connection:
         ages = feed_ages(connection, now, law)
     warn_of_overdue(ages)
     if as_json:
@@ -86,11 +91,12 @@ def lists(
         with bars() as progress:
             outcomes = apply_complete(
                 engine,
-                law=daemon.load_regulation(),
+                law=daemon.load_regulation(loaded),
                 at=now,
                 folder=settings.lists_folder(loaded),
                 processes=loaded.settings.registry.processes,
                 progress=progress,
+                contradicted=noting(daemon.load_writer(loaded)),
             )
         went_wrong = any(
             one.state is not ListState.APPLIED or (one.result is not None and one.result.refused) for one in outcomes
@@ -151,7 +157,8 @@ def declare(
     as_json: JsonOption = False,
 ) -> None:
     """Declare that a system failed: whom its data carry keeps the status until it is put right (004 p.13)."""
-    with writing(daemon.open_store(load_settings(config))) as connection:
+    loaded = load_settings(config)
+    with writing(daemon.open_store(loaded)) as connection:
         made = declare_failure(
             connection,
             system,
@@ -159,7 +166,7 @@ def declare(
             reason=reason,
             by=_who(by),
             at=daemon.now(),
-            law=daemon.load_regulation(),
+            law=daemon.load_regulation(loaded),
         )
     _tell_incidents([made], as_json)
 
@@ -177,7 +184,8 @@ def close(
     as_json: JsonOption = False,
 ) -> None:
     """Say that a declared failure was put right."""
-    with writing(daemon.open_store(load_settings(config))) as connection:
+    loaded = load_settings(config)
+    with writing(daemon.open_store(loaded)) as connection:
         closed = close_failure(
             connection,
             name,
@@ -185,7 +193,7 @@ def close(
             reason=reason,
             by=_who(by),
             at=daemon.now(),
-            law=daemon.load_regulation(),
+            law=daemon.load_regulation(loaded),
         )
     _tell_incidents([closed], as_json)
 
@@ -230,6 +238,120 @@ def _tell_incidents(found: Sequence[Incident], as_json: bool) -> None:
         output.console.print("run `gateway registry due` after a change, for the people concerned")
 
 
+# ---------------------------------------------------------------- stops of p.9 part 2
+
+EvidenceOption = Annotated[
+    str | None,
+    typer.Option(metavar="ID", help="The message or document that says so; by default the declaration itself."),
+]
+
+
+@stop_app.command(
+    "declare",
+    epilog='Example: gateway registry stop declare republican --from 2026-11-10 --reason "nothing came, letter 7"',
+)
+def declare_a_stop(
+    budget: Annotated[str, typer.Argument(metavar="BUDGET", help="republican (Law 26(1)) or local (Law 26-1(1)).")],
+    start: Annotated[str, typer.Option("--from", metavar="DAY", help="The day on which payment ceased.")],
+    reason: ReasonOption,
+    evidence: EvidenceOption = None,
+    by: ByOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Declare that the state does not pay: three months on, all for whom that budget pays lose the right."""
+    loaded = load_settings(config)
+    with writing(daemon.open_store(loaded)) as connection:
+        made = declare_stop(
+            connection,
+            budget,
+            _day(start, "--from"),
+            reason=reason,
+            by=_who(by),
+            at=daemon.now(),
+            law=daemon.load_regulation(loaded),
+            evidence=evidence,
+        )
+    _tell_stops([made], as_json)
+
+
+@stop_app.command(
+    "close",
+    epilog='Example: gateway registry stop close republican@2026-11-10 --resumed 2026-12-01 --reason "letter 9"',
+)
+def close_a_stop(
+    name: Annotated[str, typer.Argument(metavar="ID", help="As `stop list` shows it.")],
+    resumed: Annotated[
+        str, typer.Option("--resumed", metavar="DAY", help="First day paid again; the first day of a mistaken stop.")
+    ],
+    reason: ReasonOption,
+    evidence: EvidenceOption = None,
+    by: ByOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say that the state pays again."""
+    loaded = load_settings(config)
+    with writing(daemon.open_store(loaded)) as connection:
+        closed = close_stop(
+            connection,
+            name,
+            _day(resumed, "--resumed"),
+            reason=reason,
+            by=_who(by),
+            at=daemon.now(),
+            law=daemon.load_regulation(loaded),
+            evidence=evidence,
+        )
+    _tell_stops([closed], as_json)
+
+
+@stop_app.command("list", epilog="Example: gateway registry stop list")
+def list_stops(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Every declared stop: who declared and closed it, and why."""
+    with reading(daemon.open_store(load_settings(config))) as connection:
+        found = declared_stops(connection)
+    _tell_stops(found, as_json)
+
+
+def _tell_stops(found: Sequence[DeclaredStop], as_json: bool) -> None:
+    if as_json:
+        output.print_json({"stops": [_stop_document(one) for one in found]})
+        return
+    for one in found:
+        until = "open"
+        if one.resumed is not None:
+            paid = "withdrawn" if one.resumed == one.start else f"paid again {one.resumed}"
+            until = f"{paid}, {one.closed_by}: {one.closed_because}"
+        output.console.print(f"{one.name} · {one.declared_by}: {one.reason} · {until}", markup=False)
+    if found:
+        output.console.print("run `gateway registry due` after a change, for the people concerned")
+
+
+def _stop_document(stop: DeclaredStop) -> dict[str, Any]:
+    closed = None
+    if stop.closed_at is not None:
+        closed = {
+            "at": stop.closed_at.isoformat(),
+            "by": stop.closed_by,
+            "reason": stop.closed_because,
+            "evidence": stop.closed_evidence,
+        }
+    return {
+        "id": stop.name,
+        "budget": stop.budget.value,
+        "from": stop.start.isoformat(),
+        "resumed": None if stop.resumed is None else stop.resumed.isoformat(),
+        "declared": {
+            "at": stop.declared_at.isoformat(),
+            "by": stop.declared_by,
+            "reason": stop.reason,
+            "evidence": stop.evidence,
+        },
+        "closed": closed,
+    }
+
+
 # ---------------------------------------------------------------- one person
 
 
@@ -255,7 +377,8 @@ def provisional(
     person = Iin(iin)
     if not reference.strip() or len(reference) > 200 or person.value in reference:
         raise ConfigurationError("name the application by its number, without the IIN", key="--reference")
-    with writing(daemon.open_store(load_settings(config))) as connection:
+    loaded = load_settings(config)
+    with writing(daemon.open_store(loaded)) as connection:
         decision = apply_for_entry(
             connection,
             person,
@@ -264,7 +387,7 @@ def provisional(
             documents=frozenset(document or ()),
             evidence=f"application {reference}",
             at=daemon.now(),
-            law=daemon.load_regulation(),
+            law=daemon.load_regulation(loaded),
         )
     because = [str(citation) for citation in decision.because]
     if as_json:
@@ -313,7 +436,7 @@ def forget(
             at=daemon.now(),
             keep_days=keep_days,
             salt=secrets.token_hex(32),
-            law=daemon.load_regulation(),
+            law=daemon.load_regulation(loaded),
         )
     if as_json:
         output.print_json({"forgotten": done.number, "rows": done.rows, "digest": done.digest})
@@ -343,11 +466,17 @@ def simulate(
 ) -> None:
     """Count whom another reading or another edition would move, from where to where. Nothing is written."""
     loaded = load_settings(config)
-    law = daemon.load_regulation()
+    law = daemon.load_regulation(loaded)
     readings = dict(_reading(text) for text in reading_ or ())
     if not readings and edition is None:
         raise ConfigurationError("say what is to be different", key="--reading or --edition")
-    changed = what_if.changed_law(resources.path("config/regulation"), law, readings=readings, edition=edition)
+    changed = what_if.changed_law(
+        resources.path("config/regulation"),
+        law,
+        own=loaded.settings.registry.law_folder,
+        readings=readings,
+        edition=edition,
+    )
     now = daemon.now()
     as_of = day(on, key="--on") or law.local_day(now)
     with bars() as progress:

@@ -11,6 +11,7 @@ from gateway.errors import ConfigurationError
 from gateway.model import Iin
 from gateway.registry.people import country_at, facts_about
 from gateway.registry.provisional import ProvisionalDecision, data_on, decide
+from gateway.registry.residency import resident_on, residents
 from gateway.registry.spans import DayLaw
 from gateway.registry.state_paid import counted
 from gateway.registry.tables import PROVISIONAL_ENTRY
@@ -49,7 +50,8 @@ def apply_for_entry(
         )
     day_law = DayLaw.on(law, applied)
     ((_, facts),) = facts_about(connection, [iin.value], country_at(connection, at, law), law)
-    records = counted(facts.records, residency=facts.residency, known_at=law.local_day(at), law=day_law)
+    resident = resident_on(residents(facts.residencies, law.local_day(at)), applied)
+    records = counted(facts.records, residency=resident.residency, known_at=law.local_day(at), law=day_law)
     others = [one for one in facts.provisional if (one.category, one.applied) != (category, applied)]
     decision = decide(
         day_law.category(category),

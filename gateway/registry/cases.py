@@ -6,7 +6,7 @@ The format is described in docs/reference/registry.md (law cases). Every key of 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -25,6 +25,7 @@ from gateway.registry.facts import (
     Payment,
     ProvisionalEntry,
     Removal,
+    ResidencyTold,
     StateStop,
     SubmissionKind,
     TechnicalFailure,
@@ -88,7 +89,7 @@ def facts_of(facts: Document) -> tuple[ConsumerFacts, tuple[TechnicalFailure, ..
         raise ValueError(f"facts has no key {unknown[0]}; it has {', '.join(sorted(known))}")
     person = ConsumerFacts(
         records=tuple(_record(entry, number) for number, entry in enumerate(facts.get("categories") or ())),
-        residency=Residency(facts.get("residency", "citizen")),
+        residencies=tuple(_residencies(facts.get("residency"))),
         payments=tuple(
             payment for number, entry in enumerate(facts.get("payments") or ()) for payment in _payments(entry, number)
         ),
@@ -98,6 +99,16 @@ def facts_of(facts: Document) -> tuple[ConsumerFacts, tuple[TechnicalFailure, ..
         state_stops=tuple(_stop(entry, number) for number, entry in enumerate(facts.get("state_stop") or ())),
     )
     return person, tuple(_failure(entry, number) for number, entry in enumerate(facts.get("failures") or ()))
+
+
+def _residencies(told: Any) -> Iterator[ResidencyTold]:
+    """A word for all days, or entries each from a day on; nothing: nobody told it."""
+    if told is None:
+        return
+    for number, entry in enumerate([{"is": told}] if isinstance(told, str) else told):
+        first = day(entry["from"]) if entry.get("from") else None
+        received = day(entry["received"]) if entry.get("received") else first or dt.date.min
+        yield ResidencyTold(Residency(entry["is"]), first, _SOURCE, received, f"residency-{number}")
 
 
 def _record(entry: Document, number: int) -> CategoryRecord:

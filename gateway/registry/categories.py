@@ -14,6 +14,7 @@ from typing import Final
 from gateway.model import Fact, RecordedFact
 from gateway.registry.days import birthday
 from gateway.registry.facts import CategoryRecord, ConsumerFacts, Death, Removal
+from gateway.registry.residency import may_change, told_by_register
 from gateway.regulation.law import Law
 
 REGISTER_ANSWERS_ASSIGN: Final = "register_answers_assign"
@@ -44,6 +45,7 @@ def consumer_facts(history: Iterable[RecordedFact], law: Law) -> ConsumerFacts:
     `history` are all versions of all records known at the moment asked about, in order of arrival
     (gateway.registry.store.history_of): when a thing was first said decides when it takes effect.
     """
+    history = tuple(history)
     by_record: dict[tuple[str, str, str], list[RecordedFact]] = {}
     for recorded in history:
         fact = recorded.fact
@@ -55,7 +57,8 @@ def consumer_facts(history: Iterable[RecordedFact], law: Law) -> ConsumerFacts:
         if category is not None and law.reading(REGISTER_ANSWERS_ASSIGN).value is True:
             records.extend(_record_of(category, versions, law))
         deaths.extend(_death_of(versions, law))
-    return ConsumerFacts(records=tuple(records), deaths=tuple(deaths))
+    residencies = told_by_register(history, law)
+    return ConsumerFacts(records=tuple(records), deaths=tuple(deaths), residencies=residencies)
 
 
 def arrival_is_news(last: RecordedFact, received_at: dt.datetime, law: Law) -> bool:
@@ -73,13 +76,14 @@ def arrival_is_news(last: RecordedFact, received_at: dt.datetime, law: Law) -> b
 def ask_again_on(facts: Iterable[RecordedFact], *, system: str, after: dt.date, law: Law) -> dt.date | None:
     """The first day after `after` on which an answer of `system` may say something new, by what it said last.
 
-    A child comes of age (only an answer that shows the adult takes the category away); a period ends (it may have been
-    prolonged). None: no such day is known.
+    A child comes of age (only an answer that shows the adult takes the category away); a period or a permit to stay
+    ends (it may have been prolonged). None: no such day is known.
     """
     days = {
         day
         for recorded in facts
-        if recorded.present and recorded.provenance.system == system and (system, recorded.fact.kind) in _ASSIGNS
+        if recorded.present and recorded.provenance.system == system
+        if (system, recorded.fact.kind) in _ASSIGNS or may_change(recorded.fact, system)
         for day in (recorded.fact.valid_to, _coming_of_age(recorded.fact, law))
         if day is not None and day > after
     }

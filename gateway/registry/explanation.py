@@ -33,6 +33,8 @@ class Told(StrEnum):
     OFF_TREATY_LIST = "off_treaty_list"
     STATE_STOPPED_PAYING = "state_stopped_paying"
     STATE_PAID_AGAIN = "state_paid_again"
+    RESIDENCY = "residency"
+    """Who the person is from `day` on; `detail` is a gateway.regulation.law.Residency."""
     SYSTEM_FAILED = "system_failed"
     SYSTEM_FIXED = "system_fixed"
 
@@ -71,6 +73,9 @@ class Proof:
     """Who signed; "" where the registry keeps no signature: a file is known by its digest."""
     signer_serial: str = ""
     digest: str = ""
+    declared_by: str = ""
+    """Who declared it, and why; "" of everything else."""
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +159,7 @@ def _rule(
         for one in told
         if one.evidence in result.evidence
         and (None in (one.category, result.category) or one.category == result.category)
+        and _speaks_of(one, result)
     ]
     return ExplainedRule(
         result=result,
@@ -162,6 +168,13 @@ def _rule(
         readings=tuple(law.reading(name) for name in result.readings),
         facts=tuple(sorted(about, key=lambda one: (one.day, one.what))),
     )
+
+
+def _speaks_of(fact: ToldFact, result: RuleResult) -> bool:
+    """One message may tell of residency and of much else."""
+    if result.rule == "R-29":
+        return fact.what in (Told.RESIDENCY, Told.ON_TREATY_LIST, Told.OFF_TREATY_LIST)
+    return fact.what is not Told.RESIDENCY or result.rule == "R-24"
 
 
 def _clauses(citations: Iterable[Citation], as_of: dt.date, law: Law) -> tuple[Clause, ...]:
@@ -202,6 +215,10 @@ def told_of(facts: ConsumerFacts, known_at: dt.date) -> Iterator[ToldFact]:
             yield ToldFact(
                 Told.CATEGORY_REMOVED, removal.date, removal.source, removal.evidence, record.category, removal.reason
             )
+    for told in facts.residencies:
+        if told.received_at <= known_at:
+            since = told.first_day or told.received_at
+            yield ToldFact(Told.RESIDENCY, since, told.source, told.evidence, detail=str(told.residency))
     for death in facts.deaths:
         if death.received_at <= known_at:
             yield ToldFact(Told.DIED, death.died_on, death.source, death.evidence)

@@ -51,6 +51,20 @@ class CategoryRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class ResidencyTold:
+    """Who the person is from a day on, as a register or a list tells it: 004 p.7, p.40, p.42, p.61."""
+
+    residency: Residency
+    first_day: dt.date | None
+    """None: always before."""
+    source: str
+    received_at: dt.date
+    evidence: str
+    assumed: bool = False
+    """It was told in part only: that the person is no citizen, but not how long the stay is."""
+
+
+@dataclass(frozen=True, slots=True)
 class Death:
     """Ends every basis from its own day, even when it arrives late (A-38)."""
 
@@ -180,8 +194,9 @@ class ConsumerFacts:
 
     records: tuple[CategoryRecord, ...] = ()
     deaths: tuple[Death, ...] = ()
-    residency: Residency = Residency.CITIZEN
-    """The registers that are built do not tell a permanent from a temporary foreigner, so nobody is taken for one."""
+    residencies: tuple[ResidencyTold, ...] = ()
+    """Each holds from its day until the day of the next; before the first of them, and where there is none, the person
+    is taken for a citizen (gateway.registry.residency)."""
     payments: tuple[Payment, ...] = ()
     provisional: tuple[ProvisionalEntry, ...] = ()
     military: tuple[MilitaryEvent, ...] = ()

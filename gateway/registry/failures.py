@@ -7,7 +7,7 @@ feed that is overdue is none.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Final
 
@@ -40,11 +40,11 @@ def holds(
     failures: Sequence[tuple[TechnicalFailure, dt.date | None]],
     spans: Sequence[Span],
     *,
-    list_systems: frozenset[str],
+    list_systems: Callable[[dt.date], frozenset[str]],
     law: DayLaw,
 ) -> list[Span]:
-    """The holds over the bases that the person has (after the gate). `list_systems` are those of the treaty list for a
-    temporarily staying foreigner, and empty for everybody else."""
+    """The holds over the bases that the person has (after the gate). `list_systems` gives those of the treaty list for
+    a day on which the person is a temporarily staying foreigner, and none for other days."""
     made: list[Span] = []
     everybody = law.reads("failure_scope") == "everyone"
     for failure, last in failures:
@@ -53,7 +53,7 @@ def holds(
         matching = [
             span
             for span in not_yielding(covering)
-            if everybody or failure.system in span.systems or failure.system in list_systems
+            if everybody or failure.system in span.systems or failure.system in list_systems(failure.start)
         ]
         preserved = highest(matching)
         if preserved is not None:

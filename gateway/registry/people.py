@@ -34,6 +34,7 @@ from gateway.registry.facts import (
 )
 from gateway.registry.heard import CountryVersion, Kind, Told, heard_about
 from gateway.registry.imports.feeds import MILITARY_BODIES, RecordKind, Scope, feeds_of
+from gateway.registry.residency import with_list
 from gateway.registry.tables import (
     CATEGORY_RECORD,
     FACT,
@@ -122,12 +123,14 @@ def facts_from(told: Mapping[int, Sequence[Told]], country: Country, law: Law) -
     )
     heard = consumer_facts([_answer(row) for row in answers], law) if answers else _NOTHING
     by_register = tuple(one for one in heard.records if one.category not in country.listed_categories)
+    treaty = tuple(_treaty(told.get(Kind.TREATY, ()), law))
     return replace(
         heard,
         records=(*by_register, *_category_records(told.get(Kind.CATEGORY, ()), law)),
         payments=tuple(_payments(told.get(Kind.PAYMENT, ()), law)),
         military=tuple(_military(told.get(Kind.MILITARY, ()), country, law)),
-        treaty=tuple(_treaty(told.get(Kind.TREATY, ()), law)),
+        treaty=treaty,
+        residencies=with_list(heard.residencies, treaty),
         provisional=tuple(_provisional(told.get(Kind.PROVISIONAL, ()), law)),
         state_stops=country.state_stops,
     )

@@ -102,10 +102,18 @@ def _declarations(connection: Connection, evidence: Collection[str], known_at: d
     proofs: list[Proof] = []
     tables: tuple[tuple[Table, str], ...] = ((STATE_STOP, "budget"), (TECHNICAL_FAILURE, "system"))
     for table, source in tables:
-        query = select(table.c.evidence, table.c[source].label("source"), table.c.received_at).where(
-            table.c.evidence.in_(evidence), table.c.received_at <= known_at
-        )
+        query = select(
+            table.c.evidence, table.c[source].label("source"), table.c.received_at, table.c.declared_by, table.c.reason
+        ).where(table.c.evidence.in_(evidence), table.c.received_at <= known_at)
         proofs += [
-            Proof(row.evidence, ProofKind.DECLARATION, row.source, row.received_at) for row in connection.execute(query)
+            Proof(
+                row.evidence,
+                ProofKind.DECLARATION,
+                row.source,
+                row.received_at,
+                declared_by=row.declared_by or "",
+                reason=row.reason or "",
+            )
+            for row in connection.execute(query)
         ]
     return proofs

@@ -17,6 +17,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection, Engine, Select, select
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
 from gateway.errors import EditionNotInForce
 from gateway.model import Citation, Iin
@@ -55,8 +56,13 @@ def standings_of(connection: Connection, asked: Sequence[Asked], law: Law) -> Se
         return []
     kept = _kept(connection.engine, law)
     on_postgresql = connection.dialect.name == "postgresql"
-    query, parameters = _cached(on_postgresql), {"iins": list({one.iin.value for one in asked})}
-    rows = {row[0]: row for row in connection.execute(query, parameters)}
+    parameters = {"iins": list({one.iin.value for one in asked})}
+    if on_postgresql:
+        # the served hot path: the driver's own values are those of the columns, and the text is made once
+        kept_rows = connection.exec_driver_sql(_cached_postgresql(), parameters)
+    else:
+        kept_rows = connection.execute(_cached(on_postgresql), parameters)
+    rows = {row[0]: row for row in kept_rows}
     found = [_from_row(rows.get(one.iin.value), one, kept.law_name, law) for one in asked]
     missed = [one for one, answer in zip(asked, found, strict=True) if answer is None]
     computed = iter(computed_standings_of(connection, missed, law))
@@ -99,6 +105,11 @@ def _cached(on_postgresql: bool) -> Select[Any]:
         .outerjoin(STANDING_TOUCHED, STANDING_TOUCHED.c.iin == STANDING.c.iin)
         .where(is_among(on_postgresql, STANDING.c.iin))
     )
+
+
+@lru_cache
+def _cached_postgresql() -> str:
+    return str(_cached(on_postgresql=True).compile(dialect=PGDialect_psycopg()))  # type: ignore[no-untyped-call]
 
 
 def _from_row(row: Any, asked: Asked, law_name: str, law: Law) -> Found | None:

@@ -27,7 +27,7 @@ from gateway.registry.processes import pool
 from gateway.registry.standing import standing
 from gateway.regulation.law import Law
 from gateway.regulation.nodes import read_yaml
-from gateway.regulation.reading import build_law
+from gateway.regulation.reading import build_law, law_files, own_places
 
 _BATCH: Final = 1_000
 #: people shown for each move
@@ -73,14 +73,20 @@ class Simulation:
 
 
 def changed_law(
-    folder: Path, law: Law, *, readings: Mapping[str, str] = MappingProxyType({}), edition: Path | None = None
+    folder: Path,
+    law: Law,
+    *,
+    own: Path | None = None,
+    readings: Mapping[str, str] = MappingProxyType({}),
+    edition: Path | None = None,
 ) -> Law:
-    """The law of `folder` with the act of the file `edition` in the place of its own, and these readings.
+    """The law of `folder` and `own` with the act of the file `edition` in the place of its own, and these readings.
 
     A reading that an edition words plainly stays as that edition has it. Raises ConfigurationError.
     """
     if edition is not None:
-        documents: dict[str, object] = {path.name: read_yaml(path) for path in sorted(folder.glob("*.yaml"))}
+        files = law_files(folder, own)
+        documents = {name: read_yaml(path) for name, path in files.items()}
         changed = read_yaml(edition)
         act = changed.get("act") if isinstance(changed, Mapping) else None
         if f"{act}.yaml" not in documents:
@@ -88,7 +94,7 @@ def changed_law(
                 "the file is not one of an act that is loaded (its key `act` says which)", file=str(edition)
             )
         documents[f"{act}.yaml"] = changed
-        law = build_law(documents)
+        law = build_law(documents, places=own_places(files, folder))
     chosen = dict(law.readings)
     for name, text in readings.items():
         if name not in chosen:

@@ -20,10 +20,11 @@ from gateway.registry.failures import holds, seen_failures
 from gateway.registry.payers import P10_1, payer_spans
 from gateway.registry.priority import reported
 from gateway.registry.provisional import provisional_spans
-from gateway.registry.spans import ACTIVE, Basis, DayLaw, Span, Why, cut_before, end_of_run, ids, unique
+from gateway.registry.residency import TEMPORARY, Resident, resident_on, residents
+from gateway.registry.spans import ACTIVE, Basis, DayLaw, Days, Span, Why, cut_before, end_of_run, ids, unique, within
 from gateway.registry.state_paid import P9_1, counted, residency_excluded, state_paid_spans, visible_removal
-from gateway.registry.treaty import P7, P61, TEMPORARY, TREATY, listed_spans, through_the_gate
-from gateway.regulation.law import CategoryList, Law
+from gateway.registry.treaty import P7, P61, TREATY, listed_spans, through_the_gate
+from gateway.regulation.law import CategoryList, Law, Residency
 
 P2_6: Final = Citation.parse("004 p.2(6)")
 P3: Final = Citation.parse("004 p.3")
@@ -111,9 +112,15 @@ class Timeline:
     spans: tuple[Span, ...]
     ungated: tuple[Span, ...]
     """The ordinary bases before the treaty gate and death (for explanation)."""
-    listed: tuple[Span, ...] | None
-    """Days on the treaty list; None: the person needs no list."""
+    runs: tuple[Resident, ...]
+    """Who the person is on which days: each day is judged by the residency of that day."""
+    listed: tuple[Span, ...]
+    """Days on the treaty list, of a person who needs it on some day."""
     death: Death | None
+
+    def list_for(self, day: dt.date) -> tuple[Span, ...] | None:
+        """Days on the treaty list; None: on that day the person needs no list."""
+        return self.listed if resident_on(self.runs, day).temporary else None
 
 
 def timeline(
@@ -125,11 +132,41 @@ def timeline(
     since: dt.date | None = None,
 ) -> Timeline:
     """Every basis by what had arrived by the end of `known_at`. `since`: nothing before that day is wanted."""
-    records = counted(facts.records, residency=facts.residency, known_at=known_at, law=law)
+    runs = residents(facts.residencies, known_at)
     seen = seen_failures(failures, known_at) if failures else []
     if since is not None and seen:
         # a hold rests on the bases of the day on which the failure began
         since = min(since, seen[0][0].start)
+    listed = listed_spans(facts.treaty, known_at=known_at, law=law) if any(run.temporary for run in runs) else []
+    if len(runs) == 1:  # nearly everybody
+        ordinary = _bases(facts, runs[0].residency, known_at, law, since)
+        spans = through_the_gate(ordinary, listed, law) if runs[0].temporary else ordinary
+    else:
+        ordinary, spans = [], []
+        for residency, days in _judged_alike(runs, facts.records, law):
+            bases = _bases(facts, residency, known_at, law, since)
+            ordinary += within(days, bases)
+            spans += within(days, through_the_gate(bases, listed, law) if residency in TEMPORARY else bases)
+    death = first_death(facts, runs, known_at, law)
+    if death is not None:
+        spans = cut_before(death.day, spans)
+    if seen:
+
+        def list_systems(day: dt.date) -> frozenset[str]:
+            return law.category(TREATY).systems if resident_on(runs, day).temporary else frozenset()
+
+        held = holds(seen, spans, list_systems=list_systems, law=law)
+        spans = [*spans, *(held if death is None else cut_before(death.day, held))]
+    if since is not None:
+        spans = [span for span in spans if span.last is None or span.last >= since]
+    return Timeline(tuple(spans), tuple(ordinary), runs, tuple(listed), death)
+
+
+def _bases(
+    facts: ConsumerFacts, residency: Residency, known_at: dt.date, law: DayLaw, since: dt.date | None
+) -> list[Span]:
+    """The ordinary bases of a person of this residency, before the gates."""
+    records = counted(facts.records, residency=residency, known_at=known_at, law=law)
     ordinary = state_paid_spans(records, facts.state_stops, known_at=known_at, law=law)
     if facts.military:
         ordinary += exempt_spans(facts.military, known_at=known_at, law=law)
@@ -137,29 +174,35 @@ def timeline(
         ordinary += payer_spans(facts.payments, tuple(ordinary), known_at=known_at, law=law, since=since)
     if facts.provisional:
         ordinary += provisional_spans(facts.provisional, records, known_at=known_at, law=law)
-    listed: list[Span] | None = None
-    spans = ordinary
-    if facts.residency in TEMPORARY:
-        listed = listed_spans(facts.treaty, known_at=known_at, law=law)
-        spans = through_the_gate(spans, listed, law)
-    death = first_death(facts, records, known_at)
-    if death is not None:
-        spans = cut_before(death.day, spans)
-    if seen:
-        list_systems = frozenset() if listed is None else law.category(TREATY).systems
-        held = holds(seen, spans, list_systems=list_systems, law=law)
-        spans = [*spans, *(held if death is None else cut_before(death.day, held))]
-    if since is not None:
-        spans = [span for span in spans if span.last is None or span.last >= since]
-    return Timeline(tuple(spans), tuple(ordinary), None if listed is None else tuple(listed), death)
+    return ordinary
 
 
-def first_death(facts: ConsumerFacts, records: Iterable[CategoryRecord], known_at: dt.date) -> Death | None:
-    """A-38: a death record, or a removal with the reason `death`; where they disagree, the earliest day."""
+def _judged_alike(
+    runs: Sequence[Resident], records: Sequence[CategoryRecord], law: DayLaw
+) -> Sequence[tuple[Residency, Sequence[Days]]]:
+    """The days of each residency; those that differ in nothing for this person are one."""
+    groups: dict[tuple[bool, ...], tuple[Residency, list[Days]]] = {}
+    for run in runs:
+        left_out = (residency_excluded(law.category(record.category), run.residency) for record in records)
+        _, days = groups.setdefault((run.temporary, *left_out), (run.residency, []))
+        if days and days[-1][1] == run.first - ONE_DAY:
+            days[-1] = days[-1][0], run.last
+        else:
+            days.append((run.first, run.last))
+    return tuple(groups.values())
+
+
+def first_death(facts: ConsumerFacts, runs: Sequence[Resident], known_at: dt.date, law: DayLaw) -> Death | None:
+    """A-38: a death record, or a removal with the reason `death`; where they disagree, the earliest day.
+
+    A record that is left out on that day (R-24) tells of no death.
+    """
     told = [Death(death.died_on, death.evidence) for death in facts.deaths if death.received_at <= known_at]
-    for record in records:
+    for record in facts.records:
         removal = visible_removal(record, known_at)
-        if removal is not None and removal.reason == REASON_DEATH:
+        if record.received_at > known_at or removal is None or removal.reason != REASON_DEATH:
+            continue
+        if not residency_excluded(law.category(record.category), resident_on(runs, removal.date).residency):
             told.append(Death(removal.date, removal.evidence))
     return min(told, key=lambda death: (death.day, death.evidence), default=None)
 
@@ -209,7 +252,8 @@ def _next_change(
 def _look_again(facts: ConsumerFacts, life: Timeline, as_of: dt.date, known_at: dt.date, law: DayLaw) -> dt.date | None:
     """The first later day that any part of the computation looks at."""
     days = [] if law.edition.in_force_to is None else [law.edition.in_force_to]
-    for span in (*life.spans, *(life.listed or ())):
+    days += [run.first for run in life.runs]
+    for span in (*life.spans, *life.listed):
         days.append(span.first)
         if span.last is not None:
             days.append(span.last + ONE_DAY)
@@ -236,10 +280,11 @@ def _why(span: Span, life: Timeline, day: dt.date) -> Why:
         if span.basis in ACTIVE:
             cites += _lower_categories(span, others)
     evidence = why.evidence
-    if life.listed is not None and span.basis is not Basis.FAILURE_HOLD:
-        on_list = next(one for one in life.listed if one.covers(day))
+    listed = life.list_for(day)
+    if listed is not None and span.basis is not Basis.FAILURE_HOLD:
+        on_list = next(one for one in listed if one.covers(day))
         cites += on_list.why(day).because
-        evidence += on_list.why(day).evidence
+        evidence += (*on_list.why(day).evidence, *resident_on(life.runs, day).evidence)
     return Why(unique(*cites), ids(evidence), tuple(dict.fromkeys(why.readings)))
 
 
@@ -263,17 +308,20 @@ def _lower_categories(span: Span, others: Iterable[Span]) -> Iterable[Citation]:
 def _why_not(facts: ConsumerFacts, life: Timeline, day: dt.date, known_at: dt.date, law: DayLaw) -> Why:
     if life.death is not None and life.death.day <= day:
         return Why((P2_6,), (life.death.evidence,))
-    if life.listed is not None and not any(one.covers(day) for one in life.listed):
-        told = [evidence for one in life.listed for evidence in one.why(day).evidence]
-        return Why((P7, P61), ids(told), ("treaty_list",))
-    cites, evidence = [P3], []
+    listed, resident = life.list_for(day), resident_on(life.runs, day)
+    if listed is not None and not any(one.covers(day) for one in listed):
+        told = [evidence for one in listed for evidence in one.why(day).evidence]
+        return Why((P7, P61), ids((*told, *resident.evidence)), ("treaty_list",))
+    cites: list[Citation] = [P3]
+    evidence: list[str] = []
     for record in facts.records:
         category = law.category(record.category)
         if record.received_at > known_at:
             continue
         removal = visible_removal(record, known_at)
-        if residency_excluded(category, facts.residency):
+        if residency_excluded(category, resident.residency):
             cites += category.cites
+            evidence += resident.evidence
         elif category.list.state_paid:
             cites += [P9_1, category.cites[0]]
         else:

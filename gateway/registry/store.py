@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 from sqlalchemy import Connection, insert, select, text
 
-from gateway.errors import EditionNotInForce, MappingError
+from gateway.database import one_of
+from gateway.errors import MappingError
 from gateway.model import Answer, Fact, Iin, Provenance, RecordedFact
 from gateway.registry.categories import arrival_is_news, ask_again_on
 from gateway.registry.facts import ConsumerFacts
@@ -22,7 +23,7 @@ from gateway.registry.people import recorded_fact
 from gateway.registry.serving import Asked, computed_standings_of
 from gateway.registry.standing import Standing, standing
 from gateway.registry.tables import FACT, MAX_KEY_CHARACTERS, MAX_KIND_CHARACTERS
-from gateway.registry.touched import touch
+from gateway.registry.touched import touch_each
 from gateway.regulation.law import Law
 
 _RecordKey = tuple[str, str, str]
@@ -42,6 +43,15 @@ class RecordedCounts:
     """Records that a complete answer no longer lists."""
 
 
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """A verified answer about one person, with what it rests on."""
+
+    subject: Iin = field(repr=False)
+    answer: Answer
+    provenance: Provenance
+
+
 def record_answer(
     connection: Connection, subject: Iin, answer: Answer, provenance: Provenance, *, law: Law
 ) -> RecordedCounts:
@@ -49,13 +59,41 @@ def record_answer(
 
     `law` tells when hearing the same again is news (gateway.registry.categories.arrival_is_news).
     """
-    _one_at_a_time(connection, subject)
+    return record_answers(connection, [Arrived(subject, answer, provenance)], law=law)[0]
+
+
+def record_answers(connection: Connection, arrived: Sequence[Arrived], *, law: Law) -> tuple[RecordedCounts, ...]:
+    """The same for several answers, one after the other, in a handful of statements.
+
+    Raises MappingError when one of them contradicts itself; let the transaction roll back then.
+    """
+    _one_at_a_time(connection, [one.subject for one in arrived])
+    known = _Known(connection, arrived)
+    rows: list[dict[str, Any]] = []
+    counts = []
+    for one in arrived:
+        written, count = _differences(one, known, law)
+        rows += written
+        counts.append(count)
+    if rows:
+        connection.execute(insert(FACT), rows)
+        moments: dict[str, dt.datetime] = {}
+        for row in rows:
+            moments[row["iin"]] = max(row["received_at"], moments.get(row["iin"], row["received_at"]))
+        touch_each(connection, moments)
+    return tuple(counts)
+
+
+def _differences(arrived: Arrived, known: _Known, law: Law) -> tuple[list[dict[str, Any]], RecordedCounts]:
+    """The versions that an answer adds. They are known from then on."""
+    subject, answer, provenance = arrived.subject, arrived.answer, arrived.provenance
     listed = _by_key(answer.facts)
-    known = _latest(connection, {subject, *(fact.subject for fact in answer.facts)}, provenance)
+    people = {subject.value, *(fact.subject.value for fact in answer.facts)}
+    latest = known.by(provenance, people)
     rows: list[dict[str, Any]] = []
     new = changed = unchanged = gone = 0
     for key, fact in listed.items():
-        last, version = known.get(key, (None, 0))
+        last, version = latest.get(key, (None, 0))
         if last is None or not last.present:
             new += 1
         elif not _same(last.fact, fact) or arrival_is_news(last, provenance.received_at, law):
@@ -63,8 +101,8 @@ def record_answer(
         else:
             unchanged += 1
             continue
-        rows.append(_row(fact, provenance, version + 1, present=True))
-    for key, (last, version) in known.items():
+        rows.append(known.add(fact, provenance, version + 1, present=True))
+    for key, (last, version) in latest.items():
         iin, kind, _ = key
         if (
             last is not None
@@ -74,11 +112,8 @@ def record_answer(
             and key not in listed
         ):
             gone += 1
-            rows.append(_row(last.fact, provenance, version + 1, present=False))
-    if rows:
-        connection.execute(insert(FACT), rows)
-        touch(connection, {row["iin"] for row in rows}, provenance.received_at)
-    return RecordedCounts(new, changed, unchanged, gone)
+            rows.append(known.add(last.fact, provenance, version + 1, present=False))
+    return rows, RecordedCounts(new, changed, unchanged, gone)
 
 
 def history_of(connection: Connection, iin: Iin, known_at: dt.datetime) -> tuple[RecordedFact, ...]:
@@ -115,22 +150,57 @@ def standing_of(connection: Connection, iin: Iin, *, as_of: dt.date, known_at: d
 def next_change_of(connection: Connection, iin: Iin, *, system: str, after: dt.datetime, law: Law) -> dt.date | None:
     """The first day after `after` on which the person's standing changes by itself, or on which an answer of `system`
     may say something new (a child comes of age, a period ends). None: no such day is known."""
-    today = law.local_day(after)
-    news = ask_again_on(facts_of(connection, iin, after), system=system, after=today, law=law)
-    try:
-        own = standing_of(connection, iin, as_of=today, known_at=after, law=law).next_change
-    except EditionNotInForce:  # no standing on that day, so nothing of it that could change
-        own = None
-    return min((day for day in (own, news) if day is not None), default=None)
+    return next_changes_of(connection, [Heard(iin, system, after)], law=law)[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """Of whom which register was heard, and when."""
+
+    iin: Iin = field(repr=False)
+    system: str
+    at: dt.datetime
+
+
+def next_changes_of(connection: Connection, heard: Sequence[Heard], *, law: Law) -> tuple[dt.date | None, ...]:
+    """`next_change_of` for several people at once."""
+    if not heard:
+        return ()
+    told: dict[str, list[RecordedFact]] = {one.iin.value: [] for one in heard}
+    query = (
+        select(FACT)
+        .where(one_of(connection, FACT.c.iin, sorted(told)), FACT.c.received_at <= max(one.at for one in heard))
+        .order_by(FACT.c.received_at, FACT.c.system, FACT.c.kind, FACT.c.key, FACT.c.version)
+    )
+    for row in connection.execute(query):
+        told[row.iin].append(recorded_fact(row))
+    days = [law.local_day(one.at) for one in heard]
+    standings = computed_standings_of(
+        connection, [Asked(one.iin, day, one.at) for one, day in zip(heard, days, strict=True)], law
+    )
+    changes = []
+    for one, day, found in zip(heard, days, standings, strict=True):
+        seen = _last_versions(fact for fact in told[one.iin.value] if fact.provenance.received_at <= one.at)
+        news = ask_again_on(seen, system=one.system, after=day, law=law)
+        own = None if found.standing is None else found.standing.next_change
+        changes.append(min((change for change in (own, news) if change is not None), default=None))
+    return tuple(changes)
 
 
 # ---------------------------------------------------------------- rows
 
 
-def _one_at_a_time(connection: Connection, subject: Iin) -> None:
+def _one_at_a_time(connection: Connection, subjects: Sequence[Iin]) -> None:
     """Two answers about one person at once would both take the next version. SQLite has one writer anyway."""
     if connection.dialect.name == "postgresql":
-        connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:iin, 0))"), {"iin": subject.value})
+        # in one order, or two groups would wait for each other
+        numbers = sorted({subject.value for subject in subjects})
+        connection.execute(_LOCK_SUBJECTS, {"iins": numbers})
+
+
+_LOCK_SUBJECTS: Final = text(
+    "SELECT pg_advisory_xact_lock(hashtextextended(iin, 0)) FROM unnest(CAST(:iins AS text[])) AS iin"
+)
 
 
 def _last_versions(history: Iterable[RecordedFact]) -> tuple[RecordedFact, ...]:
@@ -168,23 +238,42 @@ def _canonical(attributes: Mapping[str, Any]) -> str:
     return json.dumps(dict(attributes), sort_keys=True, ensure_ascii=False)
 
 
-def _latest(
-    connection: Connection, people: Iterable[Iin], provenance: Provenance
-) -> Mapping[_RecordKey, tuple[RecordedFact | None, int]]:
-    """What this register last said by the answer's arrival, with the highest version that exists."""
-    query = (
-        select(FACT)
-        .where(FACT.c.iin.in_(sorted(person.value for person in people)), FACT.c.system == provenance.system)
-        .order_by(FACT.c.received_at, FACT.c.version)
-    )
-    latest: dict[_RecordKey, tuple[RecordedFact | None, int]] = {}
-    for row in connection.execute(query):
-        recorded = recorded_fact(row)
-        key = _key(recorded.fact)
-        before, version = latest.get(key, (None, 0))
-        visible = recorded if recorded.provenance.received_at <= provenance.received_at else before
-        latest[key] = visible, max(version, row.version)
-    return latest
+class _Known:
+    """Every version of every record that these answers may be compared with."""
+
+    def __init__(self, connection: Connection, arrived: Sequence[Arrived]) -> None:
+        people = {iin.value for one in arrived for iin in (one.subject, *(fact.subject for fact in one.answer.facts))}
+        query = (
+            select(FACT)
+            .where(
+                one_of(connection, FACT.c.iin, sorted(people)),
+                one_of(connection, FACT.c.system, sorted({one.provenance.system for one in arrived})),
+            )
+            .order_by(FACT.c.received_at, FACT.c.version)
+        )
+        self._versions: dict[tuple[str, str], list[tuple[RecordedFact, int]]] = {}
+        for row in connection.execute(query):
+            self._keep(recorded_fact(row), row.version)
+
+    def _keep(self, recorded: RecordedFact, version: int) -> None:
+        place = (recorded.fact.subject.value, recorded.provenance.system)
+        self._versions.setdefault(place, []).append((recorded, version))
+
+    def by(self, provenance: Provenance, people: Iterable[str]) -> Mapping[_RecordKey, tuple[RecordedFact | None, int]]:
+        """What the register last said of these people by the answer's arrival, with the highest version there is."""
+        latest: dict[_RecordKey, tuple[RecordedFact | None, int]] = {}
+        for iin in people:
+            for recorded, number in self._versions.get((iin, provenance.system), ()):
+                key = _key(recorded.fact)
+                before, version = latest.get(key, (None, 0))
+                visible = recorded if recorded.provenance.received_at <= provenance.received_at else before
+                latest[key] = visible, max(version, number)
+        return latest
+
+    def add(self, fact: Fact, provenance: Provenance, version: int, *, present: bool) -> dict[str, Any]:
+        """The row of a new version; the next answer is compared with it."""
+        self._keep(RecordedFact(fact, provenance, present), version)
+        return _row(fact, provenance, version, present=present)
 
 
 def _row(fact: Fact, provenance: Provenance, version: int, *, present: bool) -> dict[str, Any]:

@@ -182,7 +182,7 @@ PROVISIONAL_ENTRY: Final = Table(
     Column("received_at", UtcDateTime(), nullable=False),
 )
 
-#: 004 p.9 part 2: days on which the state does not pay; the same for everybody
+#: 004 p.9 part 2: days on which the state does not pay, declared by the Fund; the same for everybody
 STATE_STOP: Final = Table(
     "state_stop",
     metadata,
@@ -192,6 +192,9 @@ STATE_STOP: Final = Table(
     Column("resumed", Date(), nullable=True),
     Column("evidence", String(256), nullable=False),
     Column("received_at", UtcDateTime(), nullable=False),
+    #: who of the Fund said it, and why; NULL in rows of before these were kept
+    Column("reason", String(MAX_TEXT_CHARACTERS), nullable=True),
+    Column("declared_by", String(256), nullable=True),
 )
 
 #: 004 p.13: declared by an operator, with a reason; the same for everybody

@@ -11,13 +11,11 @@ from gateway.model import Citation
 from gateway.registry.days import ONE_DAY
 from gateway.registry.facts import TreatyInterval
 from gateway.registry.spans import Basis, DayLaw, Span, Why, ids, within
-from gateway.regulation.law import Residency
 
 P7: Final = Citation.parse("004 p.7")
 P61: Final = Citation.parse("004 p.61")
 
 TREATY: Final = "treaty_foreigner"
-TEMPORARY: Final = frozenset({Residency.TEMP_FOREIGNER, Residency.TEMP_STATELESS})
 
 
 def listed_spans(intervals: Iterable[TreatyInterval], *, known_at: dt.date, law: DayLaw) -> list[Span]:

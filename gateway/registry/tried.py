@@ -20,7 +20,8 @@ from gateway.registry.failures import P13
 from gateway.registry.payers import P10_1, P10_2, P11, missing_months
 from gateway.registry.priority import reported
 from gateway.registry.provisional import P21, P57, data_on, decide
-from gateway.registry.spans import ACTIVE, Basis, DayLaw, Span
+from gateway.registry.residency import resident_on
+from gateway.registry.spans import ACTIVE, Basis, DayLaw, Span, ids
 from gateway.registry.standing import P2_6, Timeline, timeline
 from gateway.registry.state_paid import P9_1, P9_2, P16, P51, counted, residency_excluded
 from gateway.registry.treaty import P7, P61
@@ -47,6 +48,11 @@ class Tried(StrEnum):
     NO_FACTS = "no_facts"
 
 
+#: what is assumed of a person's residency (RuleResult.reason)
+NOBODY_TOLD: Final = "residency_not_told"
+STAY_NOT_TOLD: Final = "stay_not_told"
+
+
 class Change(StrEnum):
     """What would change a result."""
 
@@ -68,6 +74,10 @@ class Change(StrEnum):
     SYSTEM_FIXED = "system_fixed"
     PUT_ON_LIST = "put_on_list"
     TAKEN_OFF_LIST = "taken_off_list"
+    RESIDENCY_TOLD = "residency_told"
+    """By a register or by the list of p.61: until then it is assumed."""
+    RESIDENCY_CHANGES = "residency_changes"
+    """By itself, on a day: a permit to stay begins or ends."""
     DEATH_RECORD_ARRIVES = "death_record_arrives"
     DEATH_RECORD_ANNULLED = "death_record_annulled"
 
@@ -102,7 +112,7 @@ class RuleResult:
     readings: tuple[str, ...]
     would_change: tuple[WouldChange, ...]
     reason: str = ""
-    """Why it was refused: the code of the registry specification."""
+    """Why it was refused: the code of the registry specification. Of the gate of R-29: what is assumed."""
 
 
 def tried(
@@ -130,9 +140,9 @@ def tried(
         found = [_result(line, span, chosen, as_of, otherwise, closed=closed) for span in _telling(held, as_of)]
         results += found or [_no_facts(line, otherwise)]
         if line.basis in ACTIVE:
-            results += _ignored(facts, line, known_at, day_law)
+            results += _ignored(facts, life, line, as_of, known_at, day_law)
         if line.basis is Basis.PROVISIONAL:
-            results += _refused(facts, known_at, day_law)
+            results += _refused(facts, life, known_at, day_law)
     return tuple(results)
 
 
@@ -277,26 +287,38 @@ def _death_gate(life: Timeline, day: dt.date) -> RuleResult:
 
 
 def _treaty_gate(life: Timeline, day: dt.date) -> RuleResult:
-    if life.listed is None:
-        return _without_days("G", "R-29", Tried.PASSED, (P7,), ())
-    covering = next((span for span in life.listed if span.covers(day)), None)
+    listed, resident = life.list_for(day), resident_on(life.runs, day)
+    turns = (run.first for run in life.runs if run.first > day and run.temporary is not resident.temporary)
+    changes = tuple(WouldChange(Change.RESIDENCY_CHANGES, first) for first in [*turns][:1])
+    if listed is None:
+        assumed = NOBODY_TOLD if resident.told is None else STAY_NOT_TOLD if resident.assumed else ""
+        if assumed:
+            changes = (WouldChange(Change.RESIDENCY_TOLD), *changes)
+        return _without_days("G", "R-29", Tried.PASSED, (P7,), changes, evidence=ids(resident.evidence), reason=assumed)
+    covering = next((span for span in listed if span.covers(day)), None)
     if covering is not None:
         why = covering.why(day)
-        changes = (WouldChange(Change.TAKEN_OFF_LIST, covering.last and covering.last + ONE_DAY),)
-        return _without_days(
-            "G", "R-29", Tried.PASSED, why.because, changes, evidence=why.evidence, readings=why.readings
-        )
-    later = min((span.first for span in life.listed if span.first > day), default=None)
-    told = tuple(evidence for span in life.listed for evidence in span.why(day).evidence)
-    changes = (WouldChange(Change.PUT_ON_LIST, later),)
+        changes = (WouldChange(Change.TAKEN_OFF_LIST, covering.last and covering.last + ONE_DAY), *changes)
+        told = ids((*why.evidence, *resident.evidence))
+        return _without_days("G", "R-29", Tried.PASSED, why.because, changes, evidence=told, readings=why.readings)
+    later = min((span.first for span in listed if span.first > day), default=None)
+    told = ids((*(evidence for span in listed for evidence in span.why(day).evidence), *resident.evidence))
+    changes = (WouldChange(Change.PUT_ON_LIST, later), *changes)
     return _without_days("G", "R-29", Tried.HOLDS, (P7, P61), changes, evidence=told, readings=("treaty_list",))
 
 
-def _ignored(facts: ConsumerFacts, line: _Line, known_at: dt.date, law: DayLaw) -> Iterator[RuleResult]:
+def _ignored(
+    facts: ConsumerFacts, life: Timeline, line: _Line, day: dt.date, known_at: dt.date, law: DayLaw
+) -> Iterator[RuleResult]:
     wanted = CategoryList.REPUBLICAN if line.basis is Basis.REPUBLICAN_CATEGORY else CategoryList.LOCAL
+    resident = resident_on(life.runs, day)
     for record in facts.records:
         category = law.category(record.category)
-        if category.list is wanted and record.received_at <= known_at and residency_excluded(category, facts.residency):
+        if (
+            category.list is wanted
+            and record.received_at <= known_at
+            and residency_excluded(category, resident.residency)
+        ):
             yield _without_days(
                 line.number,
                 "R-24",
@@ -306,17 +328,18 @@ def _ignored(facts: ConsumerFacts, line: _Line, known_at: dt.date, law: DayLaw) 
                 basis=line.basis,
                 category=category.slug,
                 first=record.assigned_date,
-                evidence=(record.evidence,),
+                evidence=ids((record.evidence, *resident.evidence)),
                 reason="residency_excluded",
             )
 
 
-def _refused(facts: ConsumerFacts, known_at: dt.date, law: DayLaw) -> Iterator[RuleResult]:
-    records = counted(facts.records, residency=facts.residency, known_at=known_at, law=law)
+def _refused(facts: ConsumerFacts, life: Timeline, known_at: dt.date, law: DayLaw) -> Iterator[RuleResult]:
     accepted_before = False
     for entry in sorted(facts.provisional, key=lambda one: one.applied):
         if entry.received_at > known_at:
             continue
+        residency = resident_on(life.runs, entry.applied).residency
+        records = counted(facts.records, residency=residency, known_at=known_at, law=law)
         decision = decide(
             law.category(entry.category),
             entry.applied,

@@ -291,7 +291,8 @@ class Law:
         first = min(edition.in_force_from for edition in self.editions)
         raise EditionNotInForce(
             f"no edition of the Rules that is loaded judges {day.isoformat()}; the first one is in force from "
-            f"{first.isoformat()}. Ask about a later day, or add that edition to config/regulation"
+            f"{first.isoformat()}. Ask about a later day, or add that edition "
+            "(docs/how-to/add-an-edition-of-the-law.md)"
         )
 
     def clause(self, citation: Citation | str) -> Clause:

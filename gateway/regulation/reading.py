@@ -43,25 +43,66 @@ FEEDS_FILE: Final = "feeds.yaml"
 #: read by gateway.regulation.services
 SERVICES_FILE: Final = "services.yaml"
 _NO_ACTS: Final = frozenset({CATEGORIES_FILE, READINGS_FILE, FEEDS_FILE, SERVICES_FILE})
+#: the setting that names a folder of one's own
+_OWN_KEY: Final = "registry.law_folder"
 
 
-def load_law(folder: Path) -> Law:
-    """Read every act (`<number>.yaml`), categories.yaml, readings.yaml and feeds.yaml of `folder`.
+def load_law(folder: Path, own: Path | None = None) -> Law:
+    """Read every act (`<number>.yaml`), categories.yaml, readings.yaml and feeds.yaml, as `law_files` finds them.
 
     Raises ConfigurationError.
     """
-    documents: dict[str, object] = {}
+    files = law_files(folder, own)
+    return build_law({name: read_yaml(path) for name, path in files.items()}, places=own_places(files, folder))
+
+
+def law_files(folder: Path, own: Path | None = None) -> Mapping[str, Path]:
+    """The files of the law by name: those of `folder`, which came with the program, and those of `own`.
+
+    A file of `own` stands in the place of the one of its name, or beside the others. Raises ConfigurationError: `own`
+    is no folder, or nothing in it would be read, so that another law would judge than its owner believes.
+    """
     for name in (CATEGORIES_FILE, READINGS_FILE, FEEDS_FILE):
         if not (folder / name).is_file():
             raise ConfigurationError("the file is missing; install shep-gateway again", file=str(folder / name))
-    for path in sorted(folder.glob("*.yaml")):
-        documents[path.name] = read_yaml(path)
-    return build_law(documents)
+    files = {path.name: path for path in folder.glob("*.yaml")}
+    if own is not None:
+        files |= _own_files(own)
+    return dict(sorted(files.items()))
 
 
-def build_law(documents: Mapping[str, object]) -> Law:
-    """The law from parsed files by name. Pure. Raises ConfigurationError."""
-    acts = [_act(Node(name, "", document)) for name, document in documents.items() if name not in _NO_ACTS]
+def _own_files(own: Path) -> dict[str, Path]:
+    if not own.is_dir():
+        raise ConfigurationError(
+            "there is no such folder; make it, or empty the key to be judged by the law that came with the program",
+            file=str(own),
+            key=_OWN_KEY,
+        )
+    for path in own.glob("*.yml"):
+        raise ConfigurationError("only *.yaml is read; rename the file", file=str(path), key=_OWN_KEY)
+    files = {path.name: path for path in own.glob("*.yaml")}
+    if not files:
+        raise ConfigurationError(
+            "no *.yaml is in the folder; put the act there that differs, or empty the key", file=str(own), key=_OWN_KEY
+        )
+    return files
+
+
+def own_places(files: Mapping[str, Path], folder: Path) -> Mapping[str, str]:
+    """Where the files lie that are not of `folder`: errors name these by their whole path."""
+    return {name: str(path) for name, path in files.items() if path.parent != folder}
+
+
+def build_law(documents: Mapping[str, object], *, places: Mapping[str, str] = MappingProxyType({})) -> Law:
+    """The law from parsed files by name; errors name a file by its place, where one is given. Pure.
+
+    Raises ConfigurationError.
+    """
+
+    def node(name: str) -> Node:
+        return Node(places.get(name, name), "", documents.get(name))
+
+    acts = [_act(node(name)) for name in documents if name not in _NO_ACTS]
     zones = {read.file: read.zone for read in acts if read.zone is not None}
     if not zones:
         raise ConfigurationError(
@@ -75,9 +116,9 @@ def build_law(documents: Mapping[str, object]) -> Law:
     _refuse_overlap(editions)
     known = {name for edition in editions for name in edition.clauses}
     known |= {name for read in acts for name in read.act.clauses}
-    payment_chain, categories = _categories(Node(CATEGORIES_FILE, "", documents.get(CATEGORIES_FILE)), known)
-    readings = _readings(Node(READINGS_FILE, "", documents.get(READINGS_FILE)), known)
-    feeds, markings = _feeds(Node(FEEDS_FILE, "", documents.get(FEEDS_FILE)), known)
+    payment_chain, categories = _categories(node(CATEGORIES_FILE), known)
+    readings = _readings(node(READINGS_FILE), known)
+    feeds, markings = _feeds(node(FEEDS_FILE), known)
     for read in acts:
         _refuse_readings_that_are_not_built(read, readings)
     of_editions = {slug: one for edition in editions for slug, one in edition.categories.items()}
@@ -126,7 +167,7 @@ def _act(node: Node) -> _ReadAct:
     own = ("timezone", "editions") if in_force else ("clauses",)
     fields = node.fields((*head, *own))
     number = fields["act"].text()
-    if node.file != f"{number}.yaml":
+    if Path(node.file).name != f"{number}.yaml":
         raise fields["act"].wrong(f"the file of act {number} must be called {number}.yaml")
     clauses = {} if in_force else _clauses(fields["clauses"], number)
     act = Act(number, fields["title"].text(), standing, fields["held"].text(), MappingProxyType(clauses))

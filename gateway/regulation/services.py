@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Final
 
 from gateway.regulation.nodes import Node, read_yaml
-from gateway.regulation.reading import SERVICES_FILE
+from gateway.regulation.reading import SERVICES_FILE, law_files, own_places
 
 _ONE_DAY: Final = dt.timedelta(days=1)
 
@@ -129,11 +129,12 @@ class Services:
     amendments: Mapping[str, Amendment]
 
 
-def load_services(folder: Path) -> Services:
-    """Read services.yaml of config/regulation. Raises ConfigurationError."""
-    fields = Node(SERVICES_FILE, "", read_yaml(folder / SERVICES_FILE)).fields(
-        ("participation", "education", "amendments")
-    )
+def load_services(folder: Path, own: Path | None = None) -> Services:
+    """Read services.yaml, as `gateway.regulation.reading.law_files` finds it. Raises ConfigurationError."""
+    files = law_files(folder, own)
+    file = files.get(SERVICES_FILE, folder / SERVICES_FILE)
+    node = Node(own_places(files, folder).get(SERVICES_FILE, SERVICES_FILE), "", read_yaml(file))
+    fields = node.fields(("participation", "education", "amendments"))
     return Services(
         _participation(fields["participation"]),
         _education(fields["education"]),

@@ -27,6 +27,12 @@ GENDERS: Final = {"1": "m", "2": "f"}
 # 3 is assumed: seen in a statistics extract of this register only
 LIFE_STATUSES: Final = {"0": "alive", "3": "deceased"}
 DOCUMENT_TYPES: Final = {"001": "passport", "002": "identity_card", "015": "foreign_passport"}
+# Drafts: no answer with a permit to stay is public, and standing rests on these (docs/decisions/0068). So a code counts
+# only while the register's own Russian name of it says the same; otherwise it is as unknown as any other.
+DRAFT_DOCUMENT_TYPES: Final = {
+    "003": ("residence_permit", "ВИД НА ЖИТЕЛЬСТВО"),
+    "004": ("stateless_certificate", "ЛИЦА БЕЗ ГРАЖДАНСТВА"),
+}
 DOCUMENT_STATUSES: Final = {"00": "valid", "07": "unfit", "17": "replaced", "18": "death_record_changed"}
 REGISTRATION_STATUSES: Final = {"1": "registered"}
 REGISTRATION_INVALIDITIES: Final = {"0": "not_invalid"}
@@ -160,7 +166,7 @@ def _address(address: etree._Element, place: int, subject: Iin) -> Fact:
 
 def _identity_document(document: etree._Element, subject: Iin) -> Fact:
     """Valid through its last printed day, and never past the day on which it became invalid."""
-    type_name = _meaning(document, "type", DOCUMENT_TYPES)
+    type_name = _document_type(document)
     number = fields.required_text(document, "number")
     expires_on, invalid_since = fields.date(document, "endDate"), fields.date(document, "invalidityDate")
     begin, ends = fields.required_date(document, "beginDate"), (fields.next_day(expires_on), invalid_since)
@@ -178,6 +184,14 @@ def _identity_document(document: etree._Element, subject: Iin) -> Fact:
         "patronymic": fields.text(document, "patronymic"),
     }
     return Fact("identity_document", subject, f"{type_name}:{number}", begin, fields.end_of(begin, *ends), attributes)
+
+
+def _document_type(document: etree._Element) -> str:
+    value = fields.required(document, "type")
+    drafted, words = DRAFT_DOCUMENT_TYPES.get(fields.required_text(value, "code"), ("", ""))
+    if drafted and words in (fields.text(value, "nameRu") or "").upper():
+        return drafted
+    return _meaning(document, "type", DOCUMENT_TYPES)
 
 
 def _statuses(person: etree._Element, subject: Iin) -> list[Fact]:

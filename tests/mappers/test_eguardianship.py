@@ -5,7 +5,7 @@ import pytest
 from gateway import resources
 from gateway.errors import MappingError
 from gateway.model import Fact, Guardianship, Household, Iin, Outcome, Sex
-from gateway.systems import load_system
+from gateway.systems.reading import load_system
 from gateway.xml import parse
 from tests.mappers.households import NOW, ask, iin
 

@@ -13,7 +13,9 @@ from gateway import resources
 from gateway.errors import MappingError
 from gateway.model import Answer, Household, Outcome, Rejection, Sex
 from gateway.shep.payload import PayloadCodec
-from gateway.systems import SystemDefinition, find_systems, sample_cases
+from gateway.systems.definition import SystemDefinition
+from gateway.systems.finding import find_systems
+from gateway.systems.folders import sample_cases
 from gateway.xml import canonicalize, parse
 from tests.mappers.households import NOW, TODAY, ask, households, iin, sample_query
 

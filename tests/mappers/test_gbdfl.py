@@ -6,7 +6,7 @@ from lxml import etree
 from gateway import resources
 from gateway.errors import MappingError
 from gateway.model import Answer, Citizen, Consent, Death, Household, Outcome, Query, Sex
-from gateway.systems import load_system
+from gateway.systems.reading import load_system
 from gateway.xml import parse
 from tests.mappers.households import NOW, ask, iin
 
@@ -83,6 +83,25 @@ def test_any_country_is_a_citizenship() -> None:
     answer = response("real_answer_shape")
     answer.find(".//person/citizenship/code").text = "977"
     assert fact(GBDFL.mapper.read_response(answer), "person").attributes["citizenship_code"] == "977"
+
+
+@pytest.mark.parametrize(
+    ("code", "name", "read"),
+    [
+        ("003", "ВИД НА ЖИТЕЛЬСТВО ИНОСТРАННОГО ГРАЖДАНИНА", "residence_permit"),
+        ("004", "Удостоверение лица без гражданства", "stateless_certificate"),
+    ],
+)
+def test_a_drafted_code_of_a_permit_counts_while_the_register_names_it_so(code: str, name: str, read: str) -> None:
+    answer = response("permanent_foreigner")
+    kind = answer.find(".//document/type")
+    kind.find("code").text, kind.find("nameRu").text = code, name
+    assert fact(GBDFL.mapper.read_response(answer), "identity_document").attributes["type"] == read
+    # should that code mean something else, nobody becomes a resident by it
+    for other in ("ПАСПОРТ МОРЯКА", None):
+        kind.find("nameRu").text = other
+        with pytest.raises(MappingError, match=f"the code '{code}'"):
+            GBDFL.mapper.read_response(answer)
 
 
 def test_two_persons_do_not_answer_a_question_about_one() -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from gateway import resources
 from gateway.errors import MappingError
 from gateway.model import Answer, Birth, Death, Household, Iin, Marriage, Outcome, Sex, outcome_of
-from gateway.systems import load_system
+from gateway.systems.reading import load_system
 from gateway.xml import parse
 from tests.mappers.households import NOW, ask, iin
 

@@ -26,6 +26,7 @@ from gateway.registry.facts import (
     Payment,
     ProvisionalEntry,
     Removal,
+    ResidencyTold,
     StateStop,
     SubmissionKind,
     TechnicalFailure,
@@ -69,18 +70,34 @@ def soon(rng: random.Random, after: dt.date, days: int = 200) -> dt.date:
 
 def life(rng: random.Random) -> Life:
     """A life in which several rules meet; much is left out of each."""
-    residency = rng.choice([Residency.CITIZEN] * 6 + list(Residency))
+    residencies = _residencies(rng)
+    temporary = any(one.residency.value.startswith("temp") for one in residencies)
     facts = ConsumerFacts(
         records=tuple(_record(rng, number) for number in range(rng.choice([0, 1, 1, 2, 3]))),
         deaths=(_death(rng),) if rng.random() < 0.04 else (),
-        residency=residency,
+        residencies=residencies,
         payments=_payments(rng) if rng.random() < 0.5 else (),
         provisional=tuple(_entry(rng, number) for number in range(rng.choice([0, 0, 0, 1, 2]))),
         military=_submissions(rng) if rng.random() < 0.25 else (),
-        treaty=_listed(rng) if residency.value.startswith("temp") else (),
+        treaty=_listed(rng) if temporary else (),
         state_stops=_stops(rng) if rng.random() < 0.25 else (),
     )
     return facts, tuple(_failure(rng, number) for number in range(rng.choice([0, 0, 1, 2, 3])))
+
+
+def _residencies(rng: random.Random) -> tuple[ResidencyTold, ...]:
+    """Mostly nothing or one word for all days; some who came, stayed, and became citizens, told at once or later."""
+    if rng.random() < 0.4:
+        return ()
+    told = []
+    first = None if rng.random() < 0.8 else some_day(rng)
+    for number in range(rng.choice([1, 1, 1, 2, 3, 4])):
+        residency = rng.choice([*Residency, Residency.TEMP_FOREIGNER])
+        arrived = FIRST if first is None and rng.random() < 0.7 else soon(rng, first or FIRST, 60)
+        told.append(ResidencyTold(residency, first, "gbdfl", arrived, f"residency-{number}"))
+        # a word of the same day corrects the one before
+        first = soon(rng, first or FIRST, 300)
+    return tuple(told)
 
 
 def _record(rng: random.Random, number: int) -> CategoryRecord:

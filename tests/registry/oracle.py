@@ -58,20 +58,48 @@ def month_end(index: int) -> dt.date:
 class Oracle:
     """One person by what was known at the end of `known_at`."""
 
-    def __init__(self, facts: ConsumerFacts, failures: Sequence[TechnicalFailure], known_at: dt.date, law: Law) -> None:
+    def __init__(
+        self,
+        facts: ConsumerFacts,
+        failures: Sequence[TechnicalFailure],
+        known_at: dt.date,
+        law: Law,
+        residency: str | None = None,
+    ) -> None:
+        """`residency`: on whatever day, for the oracle's own use."""
         self.facts = facts
         self.known_at = known_at
         self.law = law
         self.failures = [one for one in failures if one.received_at <= known_at]
-        self.temporary = facts.residency.value in ("temp_foreigner", "temp_stateless")
+        self.temporary = residency in ("temp_foreigner", "temp_stateless")
+        self._judged_as: dict[str, Oracle] = {}
         self._state_months: dict[int, bool] = {}
         self.records = [
             one
             for one in facts.records
-            if one.received_at <= known_at
-            and not (one.category == "penitentiary_inmate" and facts.residency.value not in ("citizen", "kandas"))
-            and not (one.category == "pretrial_or_house_arrest" and self.temporary)
+            if residency is not None and one.received_at <= known_at and not self.left_out(one, residency)
         ]
+
+    def left_out(self, record: CategoryRecord, residency: str) -> bool:
+        if record.category == "penitentiary_inmate":
+            return residency not in ("citizen", "kandas")
+        return record.category == "pretrial_or_house_arrest" and residency.startswith("temp")
+
+    def residency(self, day: dt.date) -> str:
+        """The last word that holds from that day or an earlier one; a citizen where nobody said any."""
+        last, since = "citizen", (dt.date.min, dt.date.min)
+        for one in self.facts.residencies:
+            begins = one.first_day or dt.date.min
+            if one.received_at <= self.known_at and begins <= day and (begins, one.received_at) >= since:
+                last, since = one.residency.value, (begins, one.received_at)
+        return last
+
+    def judged_as(self, day: dt.date) -> Oracle:
+        """The whole life of one who always was what the person is on that day."""
+        residency = self.residency(day)
+        if residency not in self._judged_as:
+            self._judged_as[residency] = Oracle(self.facts, self.failures, self.known_at, self.law, residency)
+        return self._judged_as[residency]
 
     def answer(self, day: dt.date) -> tuple[bool, str, str | None, str | None]:
         """Insured, basis, category, budget."""
@@ -89,17 +117,20 @@ class Oracle:
         return self.gated(day) + self.holds(day)
 
     def gated(self, day: dt.date) -> list[Held]:
-        if self.temporary and not self.on_treaty_list(day):
+        one = self.judged_as(day)
+        if one.temporary and not self.on_treaty_list(day):
             return []
-        return [*self.state(day), *self.military(day), *self.payer(day), *self.payer_14_2_9(day), *self.entries(day)]
+        return [*one.state(day), *one.military(day), *one.payer(day), *one.payer_14_2_9(day), *one.entries(day)]
 
     # ------------------------------------------------------------ line G
 
     def dead(self, day: dt.date) -> bool:
         told = [one.died_on for one in self.facts.deaths if one.received_at <= self.known_at]
-        for record in self.records:
+        for record in self.facts.records:
             removal = self.removal(record)
-            if removal is not None and removal.reason == "death":
+            if record.received_at > self.known_at or removal is None or removal.reason != "death":
+                continue
+            if not self.left_out(record, self.residency(removal.date)):
                 told.append(removal.date)
         return any(day >= one for one in told)
 
@@ -332,7 +363,11 @@ class Oracle:
                     for one in stood
                     if not (one.category == "child_under3_carer_unemployed" and one.basis in ORDER[:2])
                 ]
-            listed = {"shzhk_is", "migration_is", "mem_corp", "fund_is"} if self.temporary else set()
+            listed = (
+                {"shzhk_is", "migration_is", "mem_corp", "fund_is"}
+                if self.judged_as(failure.start).temporary
+                else set()
+            )
             matching = [one for one in stood if failure.system in one.systems or failure.system in listed]
             best = highest(matching)
             if best is not None:

@@ -13,6 +13,7 @@ from gateway.registry import due
 from gateway.registry import simulate as what_if
 from gateway.registry.simulate import Example, Place, Simulation, changed_law, simulate
 from gateway.regulation.law import Law
+from gateway.regulation.reading import load_law
 from tests.registry.imports.lists import LAW, at, contents, csv, pensioner, person, removed, take
 
 FOLDER = Path(__file__).parents[2] / "config" / "regulation"
@@ -116,6 +117,17 @@ def test_two_processes_count_as_one_does(engine: Engine, tmp_path: Path, monkeyp
 def test_a_reading_that_is_not_built_is_refused(readings: dict[str, str], complaint: str) -> None:
     with pytest.raises(ConfigurationError, match=complaint):
         changed_law(FOLDER, LAW, readings=readings)
+
+
+def test_a_draft_is_compared_with_the_law_of_one_s_own_folder(tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    own.mkdir()
+    readings = (FOLDER / "readings.yaml").read_text(encoding="utf-8")
+    ours = readings.replace("value: date_to_date_clipped", "value: whole_calendar_months")
+    (own / "readings.yaml").write_text(ours, encoding="utf-8")
+    changed = changed_law(FOLDER, load_law(FOLDER, own), own=own, edition=shorter(tmp_path))
+    assert changed.editions[0].windows["state_retention_months"].value == 2
+    assert changed.readings["state_retention_unit"].value == "whole_calendar_months"
 
 
 def test_a_file_that_is_no_act_of_ours_is_refused(tmp_path: Path) -> None:

@@ -172,8 +172,10 @@ STOPPED = {
             ["failure-0", "record-0", "removal-0", "stop-0"],
             id="held",
         ),
-        pytest.param(ABROAD, "2026-03-20", "004 p.10 part 1", ["payment-0", "listed-0"], id="on the treaty list"),
-        pytest.param(ABROAD, "2026-04-20", "004 p.7", ["listed-0", "off-0"], id="off the treaty list"),
+        pytest.param(
+            ABROAD, "2026-03-20", "004 p.10 part 1", ["payment-0", "listed-0", "residency-0"], id="on the treaty list"
+        ),
+        pytest.param(ABROAD, "2026-04-20", "004 p.7", ["listed-0", "off-0", "residency-0"], id="off the treaty list"),
         pytest.param(
             {"payments": [{**YEAR, "periods": "2025-06..2026-02"}]}, "2026-03-20", "004 p.3", ["payment-0"], id="short"
         ),
@@ -260,6 +262,7 @@ def later_than(known_at: dt.date, facts: ConsumerFacts) -> ConsumerFacts:
         provisional=tuple(replace(one, received_at=late(one.received_at)) for one in facts.provisional),
         military=tuple(replace(one, date=late(one.date)) for one in facts.military),
         treaty=tuple(replace(one, received_at=late(one.received_at)) for one in facts.treaty),
+        residencies=tuple(replace(one, received_at=late(one.received_at)) for one in facts.residencies),
         state_stops=tuple(replace(one, received_at=late(one.received_at)) for one in facts.state_stops),
     )
 
@@ -281,7 +284,7 @@ def test_what_arrives_later_never_changes_what_was_known_before(
             *late.records,
         ),
         deaths=facts.deaths + late.deaths,
-        residency=facts.residency,
+        residencies=facts.residencies + late.residencies,
         payments=facts.payments + late.payments,
         provisional=facts.provisional + late.provisional,
         military=facts.military + late.military,

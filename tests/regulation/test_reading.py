@@ -11,7 +11,9 @@ import pytest
 import yaml
 
 from gateway.errors import ConfigurationError
+from gateway.regulation.law import Law
 from gateway.regulation.reading import build_law, load_law
+from gateway.regulation.services import load_services
 
 FOLDER = Path(__file__).parents[2] / "config" / "regulation"
 DOCUMENTS = {path.name: yaml.safe_load(path.read_text(encoding="utf-8")) for path in FOLDER.glob("*.yaml")}
@@ -308,3 +310,72 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, content: bytes, com
     with pytest.raises(ConfigurationError, match=complaint) as refused:
         load_law(tmp_path)
     assert refused.value.file == str(tmp_path / "004.yaml")
+
+
+# ---------------------------------------------------------------- a folder of one's own
+
+
+def with_months(number: int) -> str:
+    """The act 004 with another number of months of p.9."""
+    act = copy.deepcopy(DOCUMENTS["004.yaml"])
+    act["editions"][0]["windows"]["state_retention_months"]["value"] = number
+    return yaml.safe_dump(act, allow_unicode=True)
+
+
+def months_of(law: Law) -> int:
+    return law.editions[0].windows["state_retention_months"].value
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    (tmp_path / "own").mkdir()
+    return tmp_path / "own"
+
+
+def test_a_file_of_one_s_own_stands_in_the_place_of_the_shipped_one(own: Path) -> None:
+    (own / "004.yaml").write_text(with_months(5), encoding="utf-8")
+    shipped, ours = load_law(FOLDER), load_law(FOLDER, own)
+    assert (months_of(shipped), months_of(ours)) == (3, 5)
+    assert (ours.readings, ours.feeds, ours.acts.keys()) == (shipped.readings, shipped.feeds, shipped.acts.keys())
+
+
+def test_an_act_of_one_s_own_stands_beside_the_shipped_ones(own: Path) -> None:
+    act = "{act: '009', title: t, standing: assumed, held: h, clauses: [{id: 009 p.1, kk: a, en: b, ru: c}]}"
+    (own / "009.yaml").write_text(act, encoding="utf-8")
+    ours = load_law(FOLDER, own)
+    assert ours.clause("009 p.1").kk == "a"
+    assert ours.editions == load_law(FOLDER).editions
+
+
+def test_services_of_one_s_own_stand_in_the_place_of_the_shipped_ones(own: Path) -> None:
+    services = copy.deepcopy(DOCUMENTS["services.yaml"])
+    services["participation"]["service_minutes"]["value"] = 7
+    (own / "services.yaml").write_text(yaml.safe_dump(services, allow_unicode=True), encoding="utf-8")
+    assert load_services(FOLDER, own).participation.service_minutes == 7
+    assert load_services(FOLDER).participation.service_minutes != 7
+
+
+def test_a_mistake_in_a_file_of_one_s_own_is_named_by_its_whole_path(own: Path) -> None:
+    (own / "004.yaml").write_text("act: '004'\n", encoding="utf-8")
+    (own / "services.yaml").write_text("participation: {}\n", encoding="utf-8")
+    with pytest.raises(ConfigurationError) as refused:
+        load_law(FOLDER, own)
+    assert refused.value.file == str(own / "004.yaml")
+    with pytest.raises(ConfigurationError) as refused:
+        load_services(FOLDER, own)
+    assert refused.value.file == str(own / "services.yaml")
+
+
+@pytest.mark.parametrize(
+    ("there", "complaint"),
+    [(None, "no such folder; make it"), ("", "put the act there"), ("004.yml", "rename the file")],
+)
+def test_a_folder_in_which_nothing_would_be_read_is_refused(own: Path, there: str | None, complaint: str) -> None:
+    if there is None:
+        own.rmdir()
+    elif there:
+        (own / there).write_text(with_months(5), encoding="utf-8")
+        (own / "009.yaml").write_text("", encoding="utf-8")
+    with pytest.raises(ConfigurationError, match=complaint) as refused:
+        load_law(FOLDER, own)
+    assert (Path(refused.value.file).is_relative_to(own), refused.value.key) == (True, "registry.law_folder")

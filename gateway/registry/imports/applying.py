@@ -59,6 +59,10 @@ class Arrival:
     military_expires: bool
 
 
+#: of PostgreSQL, for the lists of a whole country: one import sorts and compares at a time
+_SORTING_MB: Final = 256
+
+
 @dataclass(frozen=True, slots=True)
 class Applied:
     rows: int
@@ -72,6 +76,8 @@ class Applied:
 def apply_rows(connection: Connection, arrival: Arrival, files: Iterable[Path], *, count_absent: bool) -> Applied:
     """Insert what the staged rows say that is not known, and touch the people concerned."""
     kind = arrival.feed.kind
+    if connection.dialect.name == "postgresql":
+        connection.execute(text(f"SET LOCAL work_mem = '{_SORTING_MB}MB'"))
     staged = _stage(connection, kind, files)
     # before anything is inserted: the planner knows nothing yet of rows that are
     absent = _absent(connection, arrival, staged) if count_absent else 0
@@ -94,7 +100,7 @@ def apply_rows(connection: Connection, arrival: Arrival, files: Iterable[Path], 
             select(
                 *(news.c[name] for name in columns),
                 *(literal(value, table.c[name].type) for name, value in constants.items()),
-            ),
+            ).order_by(*(news.c[name] for name in columns[: LAYOUTS[kind].key])),
         ),
     )
     touch_selected(connection, select(news.c.iin).distinct(), arrival.received_at)

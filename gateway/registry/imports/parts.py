@@ -25,7 +25,14 @@ from gateway.errors import MalformedMessage
 from gateway.model import Provenance
 from gateway.registry.imports.feeds import ListFeed, Scope, feeds_of
 from gateway.registry.imports.lines import LAYOUTS
-from gateway.registry.imports.run import ImportResult, Progress, import_file, no_progress
+from gateway.registry.imports.run import (
+    Contradicted,
+    ImportResult,
+    Progress,
+    import_file,
+    no_progress,
+    not_noted,
+)
 from gateway.registry.tables import INCOMING_LIST, LIST_PART
 from gateway.regulation.law import Law
 
@@ -233,10 +240,12 @@ def apply_complete(
     folder: Path,
     processes: int = 2,
     progress: Progress = no_progress,
+    contradicted: Contradicted = not_noted,
 ) -> tuple[ListOutcome, ...]:
     """Apply every list of which all parts are there, in the order in which they became complete.
 
-    A list is known from `at` on, as a file is from the moment of its import. Raises StoreError.
+    A list is known from `at` on, as a file is from the moment of its import; `contradicted` is of `import_file`.
+    Raises StoreError.
     """
     with reading(engine) as connection:
         query = (
@@ -247,7 +256,7 @@ def apply_complete(
         waiting = connection.execute(query).mappings().all()
     outcomes = []
     for row in waiting:
-        outcome = _apply(engine, row, law, at, folder, processes, progress)
+        outcome = _apply(engine, row, law, at, folder, processes, progress, contradicted)
         outcomes.append(outcome)
         log = _LOG.info if outcome.state is ListState.APPLIED else _LOG.error
         log("registry", action=f"list_{outcome.state.value}", feed=row["feed"], code=outcome.problem)
@@ -262,6 +271,7 @@ def _apply(
     folder: Path,
     processes: int,
     progress: Progress,
+    contradicted: Contradicted,
 ) -> ListOutcome:
     sender, list_id = row["sender"], row["list_id"]
     feed, scope = feeds_of(law).get(row["feed"]), Scope(row["scope"])
@@ -290,6 +300,7 @@ def _apply(
                 processes=processes,
                 progress=progress,
                 beside=lambda connection, number: _closed(connection, sender, list_id, ListState.APPLIED, number),
+                contradicted=contradicted,
             )
         except MalformedMessage as error:
             return _close(engine, sender, list_id, ListState.REFUSED, error.code)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final, TypeAlias
 
+import structlog
 from sqlalchemy import Connection, Engine, func, insert, select, text
 
 from gateway.database import reading, writing
@@ -33,11 +34,19 @@ from gateway.registry.imports.keeping import (
 )
 from gateway.registry.imports.lines import LAYOUTS, MAX_LINE_BYTES, key_of
 from gateway.registry.imports.preparing import Prepared, Source, as_it_is, numbers_of, sort, take_copy
-from gateway.registry.imports.stretches import MAX_REFUSED_LINES, Outcome, Task, TooManyRefused, examine
+from gateway.registry.imports.stretches import (
+    MAX_REFUSED_LINES,
+    REPEATED,
+    Outcome,
+    Task,
+    TooManyRefused,
+    examine,
+)
 from gateway.registry.processes import pool
 from gateway.registry.tables import IMPORT, REFUSED_LINE
 from gateway.regulation.law import Law
 
+_LOG: Final = structlog.get_logger()
 #: pg_advisory_xact_lock: one import is applied at a time, so that their numbers have no gaps
 _IMPORT_LOCK: Final = 0x53484551
 #: a smaller file is not worth more than one process
@@ -55,6 +64,25 @@ def no_progress(phase: str, done: int, total: int) -> None:
 
 def nothing_else(connection: Connection, import_id: int) -> None:
     """For those who have nothing to write beside the list."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contradiction:
+    """Lines of one list that contradict each other (`repeated_record`): none of them counts, somebody has to look."""
+
+    import_id: int
+    feed: str
+    received_at: dt.datetime
+    lines: tuple[int, ...]
+    """As RefusedLine.line."""
+
+
+Contradicted: TypeAlias = Callable[[Connection, Contradiction], None]
+"""Writes of an incident, in the transaction of the import and last in it: the journal, in a room above this one."""
+
+
+def not_noted(connection: Connection, contradiction: Contradiction) -> None:
+    """For those who keep no journal: the refused lines stand in `refused_line` all the same."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -92,10 +120,12 @@ def import_file(
     processes: int = 2,
     progress: Progress = no_progress,
     beside: Callable[[Connection, int], None] = nothing_else,
+    contradicted: Contradicted = not_noted,
 ) -> ImportResult:
     """Take a file of `feed` in. `folder` keeps the lists to compare with; `evidence` stands in for the file's name.
 
-    `beside` writes in the same transaction what must not be without the list.
+    `beside` writes in the same transaction what must not be without the list; `contradicted` what the journal has to
+    say of records that contradict each other (decision 0066).
 
     Raises MalformedMessage (the file is not what it should be: nothing was applied) and StoreError.
     """
@@ -139,6 +169,14 @@ def import_file(
             beside(connection, number)
             if keeps:
                 keep(home, number, prepared.file, refused_lines)
+            contradiction = _contradiction(result, feed, received_at)
+            if contradiction is not None:
+                # the last thing: a journal has one end, and everybody waits for it
+                contradicted(connection, contradiction)
+        if contradiction is not None:
+            _LOG.error(
+                "registry", action="records_contradict", feed=feed.name, number=number, lines=len(contradiction.lines)
+            )
         forget_others(home, number)
         progress("apply", 1, 1)
     return result
@@ -295,6 +333,11 @@ def _refused(
     ]
     found += [RefusedLine(number, refusal.code, refusal.message) for number, refusal in prepared.unreadable]
     return tuple(sorted(set(found)))
+
+
+def _contradiction(result: ImportResult, feed: ListFeed, received_at: dt.datetime) -> Contradiction | None:
+    lines = tuple(one.line for one in result.refused if one.code == REPEATED.code)
+    return Contradiction(result.import_id, feed.name, received_at, lines) if lines else None
 
 
 # ---------------------------------------------------------------- the row of the import
