@@ -6,10 +6,12 @@ Rooms define their tables on `metadata`; the schema itself is made by gateway/mi
 from __future__ import annotations
 
 import datetime as dt
+import json
 import sqlite3
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,9 +28,11 @@ from sqlalchemy import (
     Dialect,
     Engine,
     MetaData,
+    Table,
     any_,
     create_engine,
     event,
+    insert,
     literal,
     make_url,
     text,
@@ -207,6 +211,37 @@ def one_of(connection: Connection, column: Column[str], texts: Collection[str]) 
     if connection.dialect.name == "postgresql":
         return column == any_(literal(list(texts), ARRAY(column.type)))
     return column.in_(texts)
+
+
+def as_records(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Rows as the one parameter of a statement over jsonb_to_recordset: one text and one plan, however many they are.
+
+    For PostgreSQL. Values are texts, numbers, None, or moments with a time zone.
+    """
+    return json.dumps(list(rows), ensure_ascii=False, default=_moment)
+
+
+def _moment(value: object) -> str:
+    if isinstance(value, dt.datetime) and value.tzinfo is not None:
+        return value.isoformat()
+    raise TypeError(f"{type(value).__name__} is nothing that a record can hold")
+
+
+def insert_rows(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write whole rows, all of their columns given, in one statement."""
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(_insert_records(table), (as_records(rows),))
+    else:
+        connection.execute(insert(table), list(rows))
+
+
+@cache
+def _insert_records(table: Table) -> str:
+    columns = ", ".join(table.columns.keys())
+    return (
+        f"INSERT INTO {table.name} ({columns}) "  # noqa: S608 - made of names of our own
+        f"SELECT {columns} FROM jsonb_populate_recordset(NULL::{table.name}, %s::jsonb)"
+    )
 
 
 # ---------------------------------------------------------------- migrations

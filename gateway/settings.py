@@ -46,6 +46,7 @@ _PATHS: Final = frozenset(
         ("trust", "folder"),
         ("journal", "key_file"),
         ("registry", "lists_folder"),
+        ("registry", "law_folder"),
     }
 )
 
@@ -144,7 +145,12 @@ class StorageSettings(_Section):
     password_file: OptionalPath = None
     #: how long an uploaded file is asked to be kept
     life_time_s: int = Field(default=28_800, ge=60)
-    max_file_bytes: int = Field(default=5_000_000, ge=1_000, le=7_000_000)
+    #: one file, either way; its message is a third larger, and its text needs as much room beside a download's target
+    max_file_bytes: int = Field(default=500_000_000, ge=1_000, le=10_000_000_000)
+    #: of one call, from the first byte sent to the last one received
+    transfer_timeout_s: float = Field(default=900.0, gt=0, le=86_400)
+    #: the words of the storage for a file that is confirmed now; the public record has none
+    confirmed_statuses: tuple[str, ...] = Field(default=("OK",), min_length=1)
 
 
 class ServerSettings(_Section):
@@ -233,7 +239,7 @@ class ExchangeSettings(_Section):
     #: how often an idle worker looks for work
     interval_s: float = Field(default=5.0, ge=0.1, le=600)
     #: due people taken in one transaction, where the rate is not bounded
-    batch: int = Field(default=8, ge=1, le=100)
+    batch: int = Field(default=32, ge=1, le=100)
     #: to each service, of the whole fleet; 0: unbounded
     requests_per_s: float = Field(default=20.0, ge=0, le=100_000)
     #: failures in a row after which a service is left alone for the cool-down, which doubles up to the longest
@@ -274,6 +280,8 @@ class TracingSettings(_Section):
 
 
 class RegistrySettings(_Section):
+    #: files of the law of one's own, each in the place of the shipped one of its name (gateway.regulation.reading)
+    law_folder: OptionalPath = None
     #: where the last list of each feed is kept to compare the next one with; empty: `registry-lists` beside the
     #: configuration file. It holds personal data
     lists_folder: OptionalPath = None

@@ -18,6 +18,10 @@ class Admission:
         #: how many were turned away since the start
         self.turned_away = 0
 
+    def has_room(self, count: int) -> bool:
+        """Whether one more request of so many bytes would be let in. Nothing is held or counted by asking."""
+        return self.requests < self._max_requests and self.bytes + count <= self._max_bytes
+
     def enter(self) -> bool:
         """Let one more request in; False: it is turned away. Who was let in leaves by `leave`."""
         if self.requests >= self._max_requests:

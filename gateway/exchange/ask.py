@@ -9,25 +9,25 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 import structlog
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from gateway import telemetry
 from gateway.errors import (
     GatewayError,
     LeaseLost,
     MappingError,
-    OutcomeUnknown,
     PeerError,
-    PeerUnavailable,
+    StoreError,
     Undecided,
 )
 from gateway.exchange import circuit, due, outbox
 from gateway.exchange.circuit import Admission
 from gateway.exchange.due import Due
-from gateway.exchange.ending import Ended, Endings, Tried, carries_consent, storing
+from gateway.exchange.ending import Answered, Ended, Endings, Tried, carries_consent, storing
 from gateway.exchange.journal import JournalWriter
 from gateway.exchange.limits import DEFAULT_LIMITS, ExchangeLimits, circuit_policy, lease_of, retry_policy
 from gateway.exchange.outbox import URGENT, Exchange, NewExchange, State
@@ -40,12 +40,32 @@ from gateway.exchange.verification import Evidence, TrustPolicy
 from gateway.model import Consent, Iin, Outcome
 from gateway.regulation.law import Law
 from gateway.signing.keys import SigningKey
-from gateway.systems import Channel, SystemDefinition, find_system
+from gateway.systems.definition import Channel, SystemDefinition
+from gateway.systems.finding import find_system
 from gateway.telemetry import Flow, step
 from gateway.trust.verdict import RevocationState
 
 _LOG: Final = structlog.get_logger()
 _ADMITTED: Final = Admission(True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sending:
+    """A leased row and its bytes."""
+
+    row: Exchange
+    body: bytes = field(repr=False)
+    trial: bool
+
+
+class _Taken(Exception):
+    """Somebody else took a wish meanwhile."""
+
+
+def _result_or_raise(result: AskResult | Exception) -> AskResult:
+    if isinstance(result, Exception):
+        raise result
+    return result
 
 
 class Questions(Protocol):
@@ -126,7 +146,10 @@ class Asker:
         with telemetry.message(self.flow, system=definition.slug) as this:
             question = self._prepared(definition, subject, facts=facts, consent=consent)
             this.about(message_id=question.query.message_id, service_id=question.service_id)
-            row = self._stored(question, holder=self._holder, priority=URGENT)
+            with step(8, "out.sync"), storing(self._engine) as connection:
+                (row,) = self._record(
+                    connection, [question], holder=self._holder, admissions=[_ADMITTED], priority=URGENT
+                )
             return self.send(row, question.signed)
 
     def ask_due(self, wish: Due, *, holder: str) -> AskResult | None:
@@ -135,24 +158,63 @@ class Asker:
         definition = self.system(wish.system)
         if definition.channel is Channel.ASYNC and self._asynchronous is not None:
             return self._asynchronous.ask_due(wish, holder=holder)
-        with telemetry.message(self.flow, system=definition.slug) as this:
-            return self._ask_due(definition, wish, this, holder=holder)
+        (result,) = self.ask_all_due([wish], holder=holder)
+        if isinstance(result, Exception):
+            raise result
+        return result
 
-    def _ask_due(
-        self, definition: SystemDefinition, wish: Due, this: telemetry.message, *, holder: str
-    ) -> AskResult | None:
-        question = self._prepared(definition, wish.iin)
-        this.about(message_id=question.query.message_id, service_id=question.service_id)
-        asked_at = question.query.created_at
-        policy = circuit_policy(question.definition, self._limits)
-        with step(8, "out.sync"), storing(self._engine) as connection:
-            if not due.link(connection, wish, question.query.message_id):
-                return None
-            admission = circuit.ask_leave(connection, question.service_id, policy, asked_at)
-            row = self._record(connection, question, holder=holder, admission=admission)
-        if row.state is State.WAITING:
-            return self._result(row, Ended(State.WAITING, row.due_at))
-        return self.send(row, question.signed, trial=admission.trial)
+    def ask_all_due(self, wishes: Sequence[Due], *, holder: str) -> tuple[AskResult | Exception | None, ...]:
+        """`ask_due` for several wishes of synchronous systems, whose questions share their transactions.
+
+        For each wish what `ask_due` would answer, or raise before anything was sent. Raises StoreError.
+        """
+        prepared: list[Question | Exception] = []
+        for wish in wishes:
+            try:
+                prepared.append(self._question_for(wish))
+            except Exception as error:  # one wish must not keep the others from being asked
+                prepared.append(error)
+        asked = [
+            (wish, question) for wish, question in zip(wishes, prepared, strict=True) if isinstance(question, Question)
+        ]
+        results = iter(self._ask_together(asked, holder=holder))
+        return tuple(next(results) if isinstance(one, Question) else one for one in prepared)
+
+    def _question_for(self, wish: Due) -> Question:
+        definition = self.system(wish.system)
+        with telemetry.message(self.flow, system=definition.slug):
+            return self._prepared(definition, wish.iin)
+
+    def _ask_together(
+        self, asked: Sequence[tuple[Due, Question]], *, holder: str
+    ) -> Sequence[AskResult | Exception | None]:
+        """Steps 8 to 13. A group is one transaction; where it does not hold as a whole, each question has its own."""
+        if not asked:
+            return []
+        questions = [question for _, question in asked]
+        try:
+            with step(8, "out.sync"), storing(self._engine) as connection:
+                if not due.link_all(connection, [(wish, question.query.message_id) for wish, question in asked]):
+                    raise _Taken
+                admissions = circuit.ask_leave_for_all(
+                    connection,
+                    [(one.service_id, circuit_policy(one.definition, self._limits)) for one in questions],
+                    questions[0].query.created_at,
+                )
+                rows = self._record(connection, questions, holder=holder, admissions=admissions)
+        except _Taken:
+            if len(asked) == 1:
+                return [None]
+            return [result for one in asked for result in self._ask_together([one], holder=holder)]
+        results: dict[int, AskResult | Exception] = {
+            place: self._result(row, Ended(State.WAITING, row.due_at))
+            for place, row in enumerate(rows)
+            if row.state is State.WAITING
+        }
+        sent = [place for place in range(len(rows)) if place not in results]
+        sendings = [_Sending(rows[place], questions[place].signed, admissions[place].trial) for place in sent]
+        results |= dict(zip(sent, self._send(sendings), strict=True))
+        return [results[place] for place in range(len(rows))]
 
     # ------------------------------------------------------------ the way of a row (gateway.exchange.workers.Road)
 
@@ -189,50 +251,89 @@ class Asker:
 
     def send(self, row: Exchange, body: bytes, *, trial: bool = False) -> AskResult:
         """Steps 9 to 13 for a row that is leased: its bytes, once."""
-        definition = self.system(row.system)
-        try:
-            reply = self.wire.post(row, body, self._policy.target(definition), "out.sync")
-        except (PeerUnavailable, OutcomeUnknown) as error:
-            return self._without_reply(row, error, self.tried(row, trial=trial))
-        return self.take_reply(row, reply, trial=trial)
+        return _result_or_raise(self._send([_Sending(row, body, trial)])[0])
 
     def take_reply(self, row: Exchange, reply: StoredReply, *, trial: bool = False, posted: bool = True) -> AskResult:
         """Steps 11 to 13 for a row that is leased and a reply that is stored."""
-        definition, tried = self.system(row.system), self.tried(row, trial=trial, posted=posted)
-        evidence = Evidence()
+        judged = self._judge(row, reply, self.tried(row, trial=trial, posted=posted))
+        return self._close([judged])[0] if isinstance(judged, Answered) else judged
 
-        def refuse(error: GatewayError) -> AskResult:
-            return self._ended(
-                row,
-                error,
-                lambda: self._endings.refused(row, definition, reply, error, evidence, tried),
-                reply_journal_id=reply.entry_id,
-            )
+    def _send(self, sendings: Sequence[_Sending]) -> list[AskResult | Exception]:
+        """Steps 9 to 13 for rows that are leased: posted at the same time, and closed together where that holds.
 
+        An exception in the place of a result is a mistake of ours; its row is recovered when its lease ends.
+        """
+        if not sendings:
+            return []
+        replies = self.wire.post_many(
+            [(one.row, one.body, self._policy.target(self.system(one.row.system))) for one in sendings], "out.sync"
+        )
+        judged: list[AskResult | Answered | Exception] = []
+        for one, reply in zip(sendings, replies, strict=True):
+            row, tried = one.row, self.tried(one.row, trial=one.trial)
+            with telemetry.message(self.flow, message_id=row.message_id, system=row.system, service_id=row.service_id):
+                try:
+                    if isinstance(reply, StoredReply):
+                        judged.append(self._judge(row, reply, tried))
+                    else:
+                        judged.append(self._without_reply(row, reply, tried))
+                except StoreError:
+                    raise
+                except Exception as error:  # one reply must not keep the others from being read
+                    judged.append(error)
+        closed = iter(self._close([one for one in judged if isinstance(one, Answered)]))
+        return [next(closed) if isinstance(one, Answered) else one for one in judged]
+
+    def _judge(self, row: Exchange, reply: StoredReply, tried: Tried) -> Answered | AskResult:
+        """Steps 11 and 12, and 13 where there is nothing to apply."""
+        definition, evidence = self.system(row.system), Evidence()
         if row.subject is None:
             raise TypeError("a question on the synchronous channel is about a person")
         asked = Asked(definition, row.message_id, row.subject, row.asked_at, self._key().certificate)
         try:
             understood = understand(reply, asked, trust=self._trust, policy=self._policy, evidence=evidence)
         except (PeerError, Undecided) as error:
-            return refuse(error)
-        message, answer = understood.message, understood.answer
-        if message.revocation.status is RevocationState.UNKNOWN:
+            return self._refused(row, definition, reply, error, evidence, tried)
+        if understood.message.revocation.status is RevocationState.UNKNOWN:
             _LOG.warning("trust", action="unknown_revocation_accepted", system=row.system, message_id=row.message_id)
+        return Answered(row, definition, reply, understood, evidence, tried)
+
+    def _close(self, group: Sequence[Answered]) -> list[AskResult]:
+        """Step 13. A group is one transaction; where it does not hold as a whole, each answer has its own."""
+        if len(group) > 1:
+            try:
+                self._endings.answered_together(group)
+            except MappingError:
+                pass
+            except StoreError as error:
+                if error.code not in {"exchange_settled", "clash"}:
+                    raise
+            else:
+                return [self._answered(one, Ended(State.ANSWERED)) for one in group]
+        return [self._close_one(one) for one in group]
+
+    def _close_one(self, one: Answered) -> AskResult:
         try:
-            ended = self._endings.answered(row, definition, reply, understood, evidence, tried)
+            ended = self._endings.answered(one)
         except MappingError as error:
-            return refuse(error)
+            return self._refused(one.row, one.definition, one.reply, error, one.evidence, one.tried)
         except LeaseLost as error:
-            return self._lost(row, error)
-        return self._result(
+            return self._lost(one.row, error)
+        return self._answered(one, ended)
+
+    def _refused(
+        self,
+        row: Exchange,
+        definition: SystemDefinition,
+        reply: StoredReply,
+        error: GatewayError,
+        evidence: Evidence,
+        tried: Tried,
+    ) -> AskResult:
+        return self._ended(
             row,
-            ended,
-            outcome=answer.outcome,
-            facts=answer.facts,
-            rejection=answer.rejection,
-            signer=message.certificate,
-            revocation=message.revocation,
+            error,
+            lambda: self._endings.refused(row, definition, reply, error, evidence, tried),
             reply_journal_id=reply.entry_id,
         )
 
@@ -260,37 +361,37 @@ class Asker:
             consent=consent,
         )
 
-    def _stored(self, question: Question, *, holder: str, priority: int) -> Exchange:
-        """Step 8: exact bytes and the row, committed before the post."""
-        with step(8, "out.sync"), storing(self._engine) as connection:
-            return self._record(connection, question, holder=holder, admission=_ADMITTED, priority=priority)
-
     def _record(
         self,
-        connection: Any,
-        question: Question,
+        connection: Connection,
+        questions: Sequence[Question],
         *,
         holder: str,
-        admission: Admission,
+        admissions: Sequence[Admission],
         priority: int = outbox.DEFAULT_PRIORITY,
-    ) -> Exchange:
-        query = question.query
-        target = self._policy.target(question.definition)
-        lease = lease_of(
-            connect_timeout_s=target.connect_timeout_s, reply_timeout_s=target.reply_timeout_s, limits=self._limits
-        )
-        new = NewExchange(
-            message_id=query.message_id,
-            system=question.definition.slug,
-            service_id=question.service_id,
-            asked_at=query.created_at,
-            request_journal_id=self._journal.append(connection, question.entry),
-            subject=query.subject,
-            priority=priority,
-        )
-        if admission.admitted:
-            return outbox.record(connection, new, holder=holder, leased_until=query.created_at + lease)
-        return outbox.record(connection, new, due_at=admission.retry_at)
+    ) -> tuple[Exchange, ...]:
+        """Step 8: exact bytes and rows, committed before the post."""
+        numbers = self._journal.append_many(connection, [question.entry for question in questions])
+        beginnings = []
+        for question, number, admission in zip(questions, numbers, admissions, strict=True):
+            query, target = question.query, self._policy.target(question.definition)
+            lease = lease_of(
+                connect_timeout_s=target.connect_timeout_s, reply_timeout_s=target.reply_timeout_s, limits=self._limits
+            )
+            new = NewExchange(
+                message_id=query.message_id,
+                system=question.definition.slug,
+                service_id=question.service_id,
+                asked_at=query.created_at,
+                request_journal_id=number,
+                subject=query.subject,
+                priority=priority,
+            )
+            if admission.admitted:
+                beginnings.append(outbox.Beginning(new, holder=holder, leased_until=query.created_at + lease))
+            else:
+                beginnings.append(outbox.Beginning(new, due_at=admission.retry_at))
+        return outbox.record_all(connection, beginnings)
 
     # ------------------------------------------------------------ results
 
@@ -307,6 +408,19 @@ class Asker:
         except LeaseLost as lost:
             return self._lost(row, lost)
         return self._result(row, ended, error=error, reply_journal_id=reply_journal_id)
+
+    def _answered(self, one: Answered, ended: Ended) -> AskResult:
+        answer, message = one.understood.answer, one.understood.message
+        return self._result(
+            one.row,
+            ended,
+            outcome=answer.outcome,
+            facts=answer.facts,
+            rejection=answer.rejection,
+            signer=message.certificate,
+            revocation=message.revocation,
+            reply_journal_id=one.reply.entry_id,
+        )
 
     def _lost(self, row: Exchange, error: LeaseLost) -> AskResult:
         return self._result(row, Ended(State.UNKNOWN), error=error)

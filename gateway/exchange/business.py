@@ -14,7 +14,7 @@ from gateway.shep.payload import PayloadCodec, decode, inner_document, named
 from gateway.signing import business
 from gateway.signing.certificate import Certificate
 from gateway.signing.keys import SigningKey
-from gateway.systems import PayloadSignature, SystemDefinition
+from gateway.systems.definition import PayloadSignature, SystemDefinition
 from gateway.trust.validate import validate
 from gateway.xml import XmlBounds
 

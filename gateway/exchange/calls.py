@@ -14,17 +14,19 @@ from typing import Final
 from lxml import etree
 from sqlalchemy import Connection, Engine
 
+from gateway.apart import Parting, TextApart
 from gateway.database import writing
 from gateway.errors import GatewayError, MalformedMessage, PeerError, PeerFault, Undecided
 from gateway.exchange.journal import EntryKind, JournalEntry, JournalWriter, MessageDirection, Signer, Verdict
 from gateway.exchange.question import AskPolicy, check_fits_channel
 from gateway.exchange.sending import shown_address
+from gateway.exchange.streaming import StreamingTransport
 from gateway.exchange.transport import Transport
 from gateway.exchange.understanding import check_signer, shown_code
 from gateway.exchange.verification import Evidence, TrustPolicy, VerifiedMessage, verify_message
 from gateway.shep.messages import ErrorInfo
 from gateway.signing.keys import SigningKey
-from gateway.signing.own import check_made
+from gateway.signing.own import check_made, check_own
 from gateway.signing.wss import sign_body
 from gateway.telemetry import Flow, step
 
@@ -41,6 +43,8 @@ class Called:
     entry: JournalEntry
     entry_id: int
     evidence: Evidence
+    #: the long text of the reply, where it has one
+    apart: TextApart | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,15 +104,18 @@ class Caller:
             self.journal_request(connection, signed, about, note=note)
         return self.post(signed, about, flow=flow)
 
-    def sign(self, body: etree._Element, *, flow: Flow) -> bytes:
-        """Steps 5 to 7."""
+    def sign(self, body: etree._Element, *, flow: Flow, apart: TextApart | None = None) -> bytes:
+        """Steps 5 to 7; of a Body with a text `apart` the short message."""
         with step(5, flow):
             check_fits_channel(body)
         with step(6, flow):
             key = self._key()
-            signed = sign_body(body, key, form=self.policy.key_info)
+            signed = sign_body(body, key, form=self.policy.key_info, apart=apart)
         with step(7, flow):
-            check_made(signed, key.certificate, self.policy.bounds)
+            if apart is None:
+                check_made(signed, key.certificate, self.policy.bounds)
+            else:
+                check_own(signed, key.certificate, self.policy.bounds, apart=apart)
         return signed
 
     def journal_request(self, connection: Connection, signed: bytes, about: About, *, note: str = "") -> int:
@@ -141,6 +148,46 @@ class Caller:
                 reply_timeout_s=self.policy.reply_timeout_s,
                 max_reply_bytes=self.policy.max_reply_bytes,
             )
+        return self._judged(reply.status, reply.body, about, asked_at, flow)
+
+    def post_streamed(
+        self,
+        signed: bytes,
+        apart: TextApart | None,
+        about: About,
+        *,
+        flow: Flow,
+        streams: StreamingTransport,
+        reply: Parting,
+        transfer_timeout_s: float,
+    ) -> Called:
+        """The same of a message with a text `apart`, or whose reply may have one; `reply` takes it as it comes.
+
+        Raises as `call`, and what `reply` and the pieces of the text raise: nothing of the reply is journalled then.
+        """
+        asked_at = self._clock()
+        with step(9, flow):
+            status = streams.post(
+                self.policy.url,
+                (signed,) if apart is None else apart.whole(signed),
+                len(signed) if apart is None else apart.size_with(signed),
+                reply.feed,
+                connect_timeout_s=self.policy.connect_timeout_s,
+                transfer_timeout_s=transfer_timeout_s,
+            )
+        body, came_apart = reply.ended()
+        return self._judged(status, body, about, asked_at, flow, came_apart)
+
+    def _judged(
+        self,
+        status: int,
+        body: bytes,
+        about: About,
+        asked_at: dt.datetime,
+        flow: Flow,
+        apart: TextApart | None = None,
+    ) -> Called:
+        """Steps 10 and 11."""
         received_at = self._clock()
         entry = JournalEntry(
             at=received_at,
@@ -152,25 +199,26 @@ class Caller:
             service_id=about.service_id,
             message_id=about.message_id,
             peer=shown_address(self.policy.url),
-            body=reply.body,
-            note=f"HTTP {reply.status}",
+            body=body,
+            note=f"HTTP {status}",
         )
         with step(10, flow), writing(self._engine) as connection:
             entry_id = self._journal.append(connection, entry)
         evidence = Evidence()
         try:
             with step(11, flow):
-                refuse_redirect(reply.status)
+                refuse_redirect(status)
                 message = verify_message(
-                    reply.body,
+                    body,
                     trust=self._trust,
                     bounds=self.policy.bounds,
                     at=received_at,
                     evidence=evidence,
                     service=about.trusted_as,
+                    apart=apart,
                 )
                 check_signer(message.certificate, self._key().certificate, self.policy.signer_bins)
-                return Called(message, asked_at, received_at, entry, entry_id, evidence)
+                return Called(message, asked_at, received_at, entry, entry_id, evidence, apart)
         except (PeerError, Undecided) as error:
             self.refuse(entry, entry_id, evidence, error)
             raise

@@ -8,13 +8,14 @@ requests per second are bounded however many workers there are.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from sqlalchemy import Connection, bindparam, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from gateway.database import UtcDateTime, one_of
 from gateway.exchange.tables import CIRCUIT
 
 
@@ -104,11 +105,13 @@ def failed(circuit: Circuit, policy: CircuitPolicy, now: dt.datetime, *, trial: 
 
 def held_services(connection: Connection, now: dt.datetime) -> Mapping[str, dt.datetime]:
     """Services that nothing may be sent to now, each with until when."""
-    rows = connection.execute(
-        select(CIRCUIT).where(or_(CIRCUIT.c.open_until > now, CIRCUIT.c.next_slot_at > now))
-    ).mappings()
+    rows = connection.execute(_HELD, {"now": now}).mappings()
     found = {row["service_id"]: held_until(_circuit(row), now) for row in rows}
     return {service_id: until for service_id, until in found.items() if until is not None}
+
+
+_NOW: Final = bindparam("now", type_=UtcDateTime())
+_HELD: Final = select(CIRCUIT).where(or_(CIRCUIT.c.open_until > _NOW, CIRCUIT.c.next_slot_at > _NOW))
 
 
 def ask_leave(connection: Connection, service_id: str, policy: CircuitPolicy, now: dt.datetime) -> Admission:
@@ -122,6 +125,22 @@ def ask_leave(connection: Connection, service_id: str, policy: CircuitPolicy, no
     if after != circuit:
         _write(connection, service_id, after)
     return admission
+
+
+def ask_leave_for_all(
+    connection: Connection, wanted: Sequence[tuple[str, CircuitPolicy]], now: dt.datetime
+) -> tuple[Admission, ...]:
+    """`ask_leave` for several messages, each with its service; one read where all services work and none is bounded."""
+    services = sorted({service_id for service_id, _ in wanted})
+    query = select(CIRCUIT).where(one_of(connection, CIRCUIT.c.service_id, services))
+    known = {row["service_id"]: _circuit(row) for row in connection.execute(query).mappings()}
+    admissions: dict[int, Admission] = {}
+    # in one order of services, or two groups would wait for each other
+    for place, (service_id, policy) in sorted(enumerate(wanted), key=lambda one: (one[1][0], one[0])):
+        circuit = known.get(service_id, NEW)
+        after, admission = admit(circuit, policy, now)
+        admissions[place] = admission if after == circuit else ask_leave(connection, service_id, policy, now)
+    return tuple(admissions[place] for place in range(len(wanted)))
 
 
 def report(

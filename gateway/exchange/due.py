@@ -10,16 +10,31 @@ import datetime as dt
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import Connection, and_, or_, select, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Integer,
+    String,
+    and_,
+    any_,
+    bindparam,
+    not_,
+    or_,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.sql.dml import ReturningUpdate
 
+from gateway.database import UtcDateTime, as_records
 from gateway.exchange.tables import DUE
 from gateway.model import Iin
 from gateway.shep.dates import ALMATY
-from gateway.systems import Retry
+from gateway.systems.definition import Retry
 
 #: after the attempts of system.toml a register is asked about this person once a day
 _LONGEST_RETRY_DELAY: Final = dt.timedelta(days=1)
@@ -89,20 +104,31 @@ def want(connection: Connection, iin: Iin, system: str, *, at: dt.datetime) -> N
 
 def put(connection: Connection, due: Due) -> None:
     """Write when the person is due next; whoever holds the row lets it go, and no question is on its way any more."""
-    connection.execute(_putting(connection.dialect.name), _values(due))
+    put_all(connection, [due])
 
 
-@cache
-def _putting(dialect: str) -> postgresql.Insert | sqlite.Insert:
-    """The statement of `put`, made once: making it costs more than running it."""
-    statement = _insert(dialect)
-    return statement.on_conflict_do_update(
-        index_elements=[DUE.c.iin, DUE.c.system],
-        set_={
-            name: statement.excluded[name]
-            for name in ("due_at", "reason", "failures", "leased_until", "lease_holder", "message_id")
-        },
-    )
+def put_all(connection: Connection, dues: Sequence[Due]) -> None:
+    """`put` for several rows."""
+    if not dues:
+        return
+    # in one order, or two transactions would wait for each other
+    values = [_values(due) for due in sorted(dues, key=lambda one: (one.iin.value, one.system))]
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(_PUT_RECORDS, (as_records(values),))
+    else:
+        connection.execute(_PUT, values)
+
+
+_WRITTEN: Final = ("due_at", "reason", "failures", "leased_until", "lease_holder", "message_id")
+_inserted: Final = sqlite.insert(DUE)
+_PUT: Final = _inserted.on_conflict_do_update(
+    index_elements=[DUE.c.iin, DUE.c.system], set_={name: _inserted.excluded[name] for name in _WRITTEN}
+)
+_COLUMNS: Final = ", ".join(("iin", "system", *_WRITTEN))
+_PUT_RECORDS: Final = f"""
+INSERT INTO due ({_COLUMNS}) SELECT {_COLUMNS} FROM jsonb_populate_recordset(NULL::due, %s::jsonb)
+ON CONFLICT (iin, system) DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name in _WRITTEN)}
+"""  # noqa: S608 - made of names of our own
 
 
 def _insert(dialect: str) -> postgresql.Insert | sqlite.Insert:
@@ -136,45 +162,76 @@ def take_due(
     Two programs on one database never get the same row; a row whose holder died comes back when its lease ends. Rows
     of the systems `without` are passed over.
     """
-    free = or_(DUE.c.leased_until.is_(None), DUE.c.leased_until <= now)
-    query = (
-        select(DUE)
-        .where(DUE.c.due_at <= now, DUE.c.message_id.is_(None), free)
-        .order_by(DUE.c.due_at, DUE.c.iin, DUE.c.system)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    )
-    if without:
-        query = query.where(DUE.c.system.not_in(without))
-    taken = tuple(
-        Due(Iin(row["iin"]), row["system"], row["due_at"], Reason(row["reason"]), row["failures"], holder)
-        for row in connection.execute(query).mappings()
-    )
-    if taken:
-        keys = [(due.iin.value, due.system) for due in taken]
-        connection.execute(
-            update(DUE)
-            .where(tuple_(DUE.c.iin, DUE.c.system).in_(keys))
-            .values(leased_until=now + lease, lease_holder=holder)
+    given = {"now": now, "most": limit, "until": now + lease, "holder": holder}
+    if connection.dialect.name == "postgresql":
+        rows = connection.execute(_TAKE_AT_ONCE, {**given, "without": list(without)})
+    else:
+        rows = connection.execute(_TAKE, {**given, "without": tuple(without)})
+    taken = [Due(Iin(row[0]), row[1], row[2], Reason(row[3]), row[4], holder) for row in rows]
+    return tuple(sorted(taken, key=lambda due: (due.due_at, due.iin.value, due.system)))
+
+
+def _taking(passed_over: ColumnElement[bool]) -> ReturningUpdate[Any]:
+    """One statement, made once."""
+    chosen = (
+        select(DUE.c.iin, DUE.c.system)
+        .where(
+            DUE.c.due_at <= bindparam("now", type_=UtcDateTime()),
+            DUE.c.message_id.is_(None),
+            or_(DUE.c.leased_until.is_(None), DUE.c.leased_until <= bindparam("now", type_=UtcDateTime())),
+            not_(passed_over),
         )
-    return taken
+        .order_by(DUE.c.due_at, DUE.c.iin, DUE.c.system)
+        .limit(bindparam("most", type_=Integer()))
+        .with_for_update(skip_locked=True)
+        .cte("chosen")
+    )
+    return (
+        update(DUE)
+        .where(DUE.c.iin == chosen.c.iin, DUE.c.system == chosen.c.system)
+        .values(leased_until=bindparam("until", type_=UtcDateTime()), lease_holder=bindparam("holder"))
+        .returning(DUE.c.iin, DUE.c.system, DUE.c.due_at, DUE.c.reason, DUE.c.failures)
+    )
+
+
+_TAKE_AT_ONCE: Final = _taking(DUE.c.system == any_(bindparam("without", type_=ARRAY(String()))))
+_TAKE: Final = _taking(DUE.c.system.in_(bindparam("without", expanding=True)))
 
 
 def link(connection: Connection, due: Due, message_id: str) -> bool:
     """Name the question that was made of a row; in the transaction that stores the question. False: the row was taken
     by somebody else meanwhile, or another question is on its way; then nothing must be sent."""
-    changed = connection.execute(
-        update(DUE)
-        .where(
-            DUE.c.iin == due.iin.value,
-            DUE.c.system == due.system,
-            DUE.c.message_id.is_(None),
-            DUE.c.leased_until.is_not(None),
-            DUE.c.lease_holder == due.holder,
-        )
-        .values(message_id=message_id, leased_until=None, lease_holder="")
-    )
-    return changed.rowcount == 1
+    return link_all(connection, [(due, message_id)])
+
+
+def link_all(connection: Connection, questions: Sequence[tuple[Due, str]]) -> bool:
+    """`link` for several rows. False: one at least was taken by somebody else; let the transaction roll back."""
+    values = [
+        {"this_iin": due.iin.value, "this_system": due.system, "this_holder": due.holder, "question": message_id}
+        for due, message_id in questions
+    ]
+    if connection.dialect.name == "postgresql":
+        linked = connection.exec_driver_sql(_LINK_RECORDS, (as_records(values),)).rowcount
+    else:
+        linked = sum(connection.execute(_LINK, one).rowcount for one in values)
+    return linked == len(values)
+
+
+_LINKED: Final = """
+UPDATE due SET message_id = {this}question, leased_until = NULL, lease_holder = ''
+"""
+_FREE_TO_ASK: Final = """
+    due.iin = {this}this_iin AND due.system = {this}this_system AND due.message_id IS NULL
+    AND due.leased_until IS NOT NULL AND due.lease_holder = {this}this_holder
+"""
+_LINK: Final = text(f"{_LINKED} WHERE {_FREE_TO_ASK}".format(this=":"))
+_LINK_RECORDS: Final = (
+    _LINKED.format(this="wish.")
+    + """
+FROM jsonb_to_recordset(%s::jsonb) AS wish(this_iin text, this_system text, this_holder text, question text)
+WHERE """
+    + _FREE_TO_ASK.format(this="wish.")
+)
 
 
 def put_off(connection: Connection, iin: Iin, system: str, *, message_id: str, retry: Retry, now: dt.datetime) -> None:

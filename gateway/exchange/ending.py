@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ from gateway.database import reading, writing
 from gateway.errors import GatewayError, LeaseLost, StoreError, Undecided
 from gateway.exchange import circuit, due, outbox
 from gateway.exchange.circuit import CircuitPolicy
-from gateway.exchange.journal import JournalWriter, Verdict
+from gateway.exchange.journal import JournalEntry, JournalWriter, Verdict, verdict_about
 from gateway.exchange.outbox import Exchange, State
 from gateway.exchange.results import step_of
 from gateway.exchange.retry import Again, Quarantine, Reconcile, RetryPolicy, class_of, decide, is_outage
@@ -23,9 +23,9 @@ from gateway.exchange.sending import StoredReply
 from gateway.exchange.understanding import Understood
 from gateway.exchange.verification import Evidence
 from gateway.model import Outcome, Provenance
-from gateway.registry.store import next_change_of, record_answer
+from gateway.registry.store import Arrived, Heard, next_changes_of, record_answers
 from gateway.regulation.law import Law
-from gateway.systems import Retry, SystemDefinition
+from gateway.systems.definition import Retry, SystemDefinition
 from gateway.telemetry import Flow, step
 
 #: verdict of a reply that came when its row was closed already: never applied
@@ -113,6 +113,18 @@ def release_wish(connection: Connection, row: Exchange, now: dt.datetime) -> Non
         due.put_off(connection, row.subject, row.system, message_id=row.message_id, retry=_TOMORROW, now=now)
 
 
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A leased row with a reply that held in every respect, and what it was believed by."""
+
+    row: Exchange
+    definition: SystemDefinition
+    reply: StoredReply
+    understood: Understood
+    evidence: Evidence
+    tried: Tried
+
+
 class Endings:
     """How synchronous questions end. Safe to share between threads."""
 
@@ -191,62 +203,30 @@ class Endings:
             )
         return ended
 
-    def answered(
-        self,
-        row: Exchange,
-        definition: SystemDefinition,
-        reply: StoredReply,
-        understood: Understood,
-        evidence: Evidence,
-        tried: Tried,
-    ) -> Ended:
+    def answered(self, one: Answered) -> Ended:
         """Facts into the registry and the outcome into the row, in one transaction.
 
         Raises MappingError (the registry found that the answer contradicts itself: nothing was kept), LeaseLost,
         StoreError.
         """
-        answer, now = understood.answer, self._clock()
-        if row.subject is None:
-            raise TypeError("a question without a person has no place in the registry")
-        with self._closing(row, reply), step(13, "out.sync"), storing(self._engine) as connection:
-            outbox.settle(
-                connection,
-                row.message_id,
-                state=State.ANSWERED,
-                outcome=answer.outcome,
-                code=answer.rejection.code if answer.rejection is not None else "",
-                at=now,
-                reply_journal_id=reply.entry_id,
-                lease=row.lease,
-            )
-            record_answer(
-                connection,
-                subject=row.subject,
-                answer=answer,
-                provenance=Provenance(
-                    message_id=row.message_id,
-                    system=row.system,
-                    signer_subject=evidence.signer.subject,
-                    signer_serial=evidence.signer.serial,
-                    received_at=reply.entry.at,
-                ),
-                law=self._law,
-            )
-            schedule_next(connection, row, definition, answered_at=reply.entry.at, law=self._law)
-            report(connection, row, tried, now, outage=False)
-            self._journal.append_verdict(
-                connection,
-                reply.entry_id,
-                reply.entry,
-                at=now,
-                step=11,
-                verdict=Verdict.ACCEPTED,
-                signer=evidence.signer,
-                revocation=evidence.revocation,
-                deciding=evidence.deciding,
-                note=reply.entry.note,
-            )
+        with self._closing(one.row, one.reply):
+            self.answered_together([one])
         return Ended(State.ANSWERED)
+
+    def answered_together(self, group: Sequence[Answered]) -> None:
+        """The same for several answers, in one transaction: all of them, or none.
+
+        Raises what `answered` raises, and StoreError (`exchange_settled`) where a row was closed or leased by somebody
+        else meanwhile; which one is then to be found by `answered`.
+        """
+        now = self._clock()
+        with step(13, "out.sync"), storing(self._engine) as connection:
+            outbox.settle_all(connection, [_closing_of(one, now) for one in group])
+            record_answers(connection, [_arrived(one) for one in group], law=self._law)
+            schedule_all(connection, [(one.row, one.definition, one.reply.entry.at) for one in group], law=self._law)
+            for one in {one.row.service_id: one for one in group}.values():
+                report(connection, one.row, one.tried, now, outage=False)
+            self._journal.append_many(connection, [_accepted(one, now) for one in group])
 
     @contextmanager
     def _closing(self, row: Exchange, reply: StoredReply) -> Iterator[None]:
@@ -276,11 +256,68 @@ def schedule_next(
     connection: Connection, row: Exchange, definition: SystemDefinition, *, answered_at: dt.datetime, law: Law
 ) -> None:
     """When the register is asked about the person next. A consent is for one call: nobody asks again by it."""
-    if row.subject is None or carries_consent(definition, row.service_id):
-        return
-    change = next_change_of(connection, row.subject, system=definition.slug, after=answered_at, law=law)
-    due_at, reason = due.next_due(refresh_days=definition.refresh_days, answered_at=answered_at, next_change=change)
-    due.put(connection, due.Due(row.subject, definition.slug, due_at, reason))
+    schedule_all(connection, [(row, definition, answered_at)], law=law)
+
+
+def schedule_all(
+    connection: Connection, answered: Sequence[tuple[Exchange, SystemDefinition, dt.datetime]], *, law: Law
+) -> None:
+    """`schedule_next` for several answers: each with its row and when it came."""
+    asked_again = [
+        (row.subject, definition, at)
+        for row, definition, at in answered
+        if row.subject is not None and not carries_consent(definition, row.service_id)
+    ]
+    changes = next_changes_of(connection, [Heard(iin, system.slug, at) for iin, system, at in asked_again], law=law)
+    dues = []
+    for (iin, definition, at), change in zip(asked_again, changes, strict=True):
+        due_at, reason = due.next_due(refresh_days=definition.refresh_days, answered_at=at, next_change=change)
+        dues.append(due.Due(iin, definition.slug, due_at, reason))
+    due.put_all(connection, dues)
+
+
+def _closing_of(one: Answered, now: dt.datetime) -> outbox.Closing:
+    answer = one.understood.answer
+    return outbox.Closing(
+        one.row.message_id,
+        State.ANSWERED,
+        answer.outcome,
+        now,
+        code=answer.rejection.code if answer.rejection is not None else "",
+        reply_journal_id=one.reply.entry_id,
+        lease=one.row.lease,
+    )
+
+
+def _arrived(one: Answered) -> Arrived:
+    row, signer = one.row, one.evidence.signer
+    if row.subject is None:
+        raise TypeError("a question without a person has no place in the registry")
+    return Arrived(
+        row.subject,
+        one.understood.answer,
+        Provenance(
+            message_id=row.message_id,
+            system=row.system,
+            signer_subject=signer.subject,
+            signer_serial=signer.serial,
+            received_at=one.reply.entry.at,
+        ),
+    )
+
+
+def _accepted(one: Answered, now: dt.datetime) -> JournalEntry:
+    return verdict_about(
+        one.reply.entry_id,
+        one.reply.entry,
+        at=now,
+        step=11,
+        verdict=Verdict.ACCEPTED,
+        signer=one.evidence.signer,
+        revocation=one.evidence.revocation,
+        deciding=one.evidence.deciding,
+        note=one.reply.entry.note,
+    )
 
 
 def carries_consent(definition: SystemDefinition, service_id: str) -> bool:

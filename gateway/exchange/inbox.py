@@ -135,20 +135,24 @@ class InboxRow:
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """What became of one arrival. `row` is its own for FIRST, otherwise the earlier message's."""
+    """What became of one arrival."""
 
     arrival: Arrival
-    row: InboxRow = field(repr=False)
+    _key: str
+    #: a row as it was found, or what a new one was made of
+    _of: InboxRow | Arrived = field(repr=False)
+
+    @property
+    def row(self) -> InboxRow:
+        """Its own for FIRST, otherwise the earlier message's."""
+        # made for who asks: nearly nobody does
+        return _new_row(self._key, self._of) if isinstance(self._of, Arrived) else self._of
 
 
 def inbox_key(sender: str, service_id: str, message_id: str, *, body_sha256: str = "") -> str:
     """The key of a message: fixed in size whatever a sender writes into its ids. Pure."""
-    digest = hashlib.sha256()
-    for part in (sender, service_id, message_id, body_sha256):
-        data = part.encode()
-        digest.update(len(data).to_bytes(8, "big"))
-        digest.update(data)
-    return digest.hexdigest()
+    parts = [part.encode() for part in (sender, service_id, message_id, body_sha256)]
+    return hashlib.sha256(b"".join([len(part).to_bytes(8, "big") + part for part in parts])).hexdigest()
 
 
 def body_digest(canonical: bytes) -> str:
@@ -162,7 +166,7 @@ def body_digest(canonical: bytes) -> str:
     return digest.hexdigest()
 
 
-def judge(row: InboxRow, body_sha256: str) -> Arrival:
+def judge(row: InboxRow | Arrived, body_sha256: str) -> Arrival:
     """What a message is whose key already has a row. Pure."""
     return Arrival.DUPLICATE if row.body_sha256 == body_sha256 else Arrival.CLASH
 
@@ -186,8 +190,9 @@ def register_many(connection: Connection, arrivals: Sequence[Arrived]) -> tuple[
     the transaction of the first one. In one call the first arrival with a key is the FIRST.
     """
     values: dict[str, Arrived] = {}
-    for arrived in arrivals:
-        values.setdefault(arrived.key, arrived)
+    keys = [arrived.key for arrived in arrivals]
+    for key, arrived in zip(keys, arrivals, strict=True):
+        values.setdefault(key, arrived)
     if not values:
         return ()
     # one order for all, so that two groups never wait for each other crosswise
@@ -200,14 +205,13 @@ def register_many(connection: Connection, arrivals: Sequence[Arrived]) -> tuple[
     written = set(found.scalars())
     earlier = find_many(connection, sorted(values.keys() - written))
     registered = []
-    for arrived in arrivals:
-        key = arrived.key
+    for key, arrived in zip(keys, arrivals, strict=True):
         if key in written:
             written.remove(key)
-            registered.append(Registered(Arrival.FIRST, _new_row(key, arrived)))
+            registered.append(Registered(Arrival.FIRST, key, arrived))
             continue
-        row = earlier[key] if key in earlier else _new_row(key, values[key])
-        registered.append(Registered(judge(row, arrived.body_sha256), row))
+        row = earlier[key] if key in earlier else values[key]
+        registered.append(Registered(judge(row, arrived.body_sha256), key, row))
     return tuple(registered)
 
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from gateway.exchange.circuit import CircuitPolicy
 from gateway.exchange.retry import RetryPolicy
-from gateway.systems import Channel, SystemDefinition
+from gateway.systems.definition import Channel, SystemDefinition
 
 #: waiting for a free connection, TCP and TLS: the connect timeout bounds each of them
 _CONNECT_STAGES: Final = 3

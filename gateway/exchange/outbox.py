@@ -12,8 +12,9 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Final, Literal
 
-from sqlalchemy import Connection, RowMapping, bindparam, insert, select, update
+from sqlalchemy import Connection, Integer, RowMapping, bindparam, select, text, update
 
+from gateway.database import UtcDateTime, as_records, insert_rows
 from gateway.errors import StoreError
 from gateway.exchange.tables import EXCHANGE
 from gateway.model import Iin, Outcome
@@ -119,6 +120,16 @@ class Exchange:
 # ---------------------------------------------------------------- a row begins
 
 
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """How a row begins: taken at once by `holder` until `leased_until`, or waiting until `due_at`."""
+
+    new: NewExchange
+    due_at: dt.datetime | None = None
+    holder: str = ""
+    leased_until: dt.datetime | None = None
+
+
 def record(
     connection: Connection,
     new: NewExchange,
@@ -131,8 +142,21 @@ def record(
 
     A message id used twice is an IntegrityError: ids are ours and random.
     """
-    taken = leased_until is not None
-    row = Exchange(
+    return record_all(connection, [Beginning(new, due_at, holder, leased_until)])[0]
+
+
+def record_all(connection: Connection, beginnings: Sequence[Beginning]) -> tuple[Exchange, ...]:
+    """`record` for several messages, in one statement."""
+    rows = tuple(_begun(one) for one in beginnings)
+    if rows:
+        insert_rows(connection, EXCHANGE, [_values(row) for row in rows])
+    return rows
+
+
+def _begun(beginning: Beginning) -> Exchange:
+    new = beginning.new
+    taken = beginning.leased_until is not None
+    return Exchange(
         message_id=new.message_id,
         channel=new.channel,
         message_type=new.message_type,
@@ -148,9 +172,9 @@ def record(
         code="",
         priority=new.priority,
         attempts=1 if taken else 0,
-        due_at=None if taken else due_at or new.asked_at,
-        leased_until=leased_until,
-        lease_holder=holder if taken else "",
+        due_at=None if taken else beginning.due_at or new.asked_at,
+        leased_until=beginning.leased_until,
+        lease_holder=beginning.holder if taken else "",
         asked_at=new.asked_at,
         acknowledged_at=None,
         answer_due_at=None,
@@ -159,10 +183,15 @@ def record(
         reply_journal_id=None,
         reason="",
     )
-    values = {name: getattr(row, name) for name in EXCHANGE.columns.keys()}  # noqa: SIM118 (not a mapping)
-    values["subject"] = None if new.subject is None else new.subject.value
-    connection.execute(insert(EXCHANGE), values)
-    return row
+
+
+def _values(row: Exchange) -> dict[str, Any]:
+    values = {name: getattr(row, name) for name in _COLUMNS}
+    values["subject"] = None if row.subject is None else row.subject.value
+    return values
+
+
+_COLUMNS: Final = tuple(EXCHANGE.columns.keys())
 
 
 # ---------------------------------------------------------------- a row is worked on
@@ -175,16 +204,18 @@ def find_due(
 
     Rows that somebody else has locked are passed over, and those of the services `without`.
     """
-    query = (
-        select(EXCHANGE)
-        .where(EXCHANGE.c.due_at <= now)
-        .order_by(EXCHANGE.c.priority, EXCHANGE.c.due_at, EXCHANGE.c.message_id)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    )
-    if without:
-        query = query.where(EXCHANGE.c.service_id.not_in(without))
-    return tuple(_exchange(row) for row in connection.execute(query).mappings())
+    query = _FIND_DUE.where(EXCHANGE.c.service_id.not_in(without)) if without else _FIND_DUE
+    return tuple(_exchange(row) for row in connection.execute(query, {"now": now, "most": limit}).mappings())
+
+
+#: made once: making a statement costs more than running it
+_FIND_DUE: Final = (
+    select(EXCHANGE)
+    .where(EXCHANGE.c.due_at <= bindparam("now", type_=UtcDateTime()))
+    .order_by(EXCHANGE.c.priority, EXCHANGE.c.due_at, EXCHANGE.c.message_id)
+    .limit(bindparam("most", type_=Integer()))
+    .with_for_update(skip_locked=True)
+)
 
 
 def find_expired(connection: Connection, now: dt.datetime, limit: int) -> tuple[Exchange, ...]:
@@ -219,6 +250,11 @@ def take(connection: Connection, row: Exchange, *, holder: str, leased_until: dt
         lease_holder=holder,
         leased_until=leased_until,
     )
+
+
+def renew(connection: Connection, row: Exchange, *, leased_until: dt.datetime) -> bool:
+    """Hold a leased row for longer. Whether it obeyed: not when the lease was lost."""
+    return _change(connection, row.message_id, row.lease, leased_until=leased_until)
 
 
 def wait(
@@ -279,6 +315,21 @@ def acknowledge(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """How a row ends."""
+
+    message_id: str
+    state: State
+    outcome: Outcome
+    at: dt.datetime
+    code: str = ""
+    reply_journal_id: int | None = None
+    reason: str = ""
+    #: with it only the lease's holder can close the row; without it any open row is closed
+    lease: Lease | None = None
+
+
 def settle(
     connection: Connection,
     message_id: str,
@@ -296,23 +347,37 @@ def settle(
     With a lease only its holder can close it; without one (an answer that was pushed, a person's word) any open row is
     closed. Raises StoreError (`exchange_settled`) when the row does not obey: apply nothing then.
     """
-    if not _change(
-        connection,
-        message_id,
-        lease,
-        state=state,
-        outcome=outcome,
-        code=code[:64],
-        due_at=None,
-        answered_at=at,
-        reply_journal_id=reply_journal_id,
-        reason=reason[:500],
-        **_FREE,
-    ):
+    settle_all(connection, [Closing(message_id, state, outcome, at, code, reply_journal_id, reason, lease)])
+
+
+def settle_all(connection: Connection, closings: Sequence[Closing]) -> None:
+    """`settle` for several rows. Raises StoreError (`exchange_settled`) when one of them does not obey."""
+    values = [_closing(one) for one in closings]
+    if connection.dialect.name == "postgresql":
+        changed = connection.exec_driver_sql(_CLOSE_RECORDS, (as_records(values),)).rowcount
+    else:
+        changed = sum(connection.execute(_CLOSE, one).rowcount for one in values)
+    if changed != len(closings):
+        which = closings[0].message_id if len(closings) == 1 else "MESSAGE_ID"
         raise StoreError(
-            f"exchange {message_id} is not waiting for this answer; see `gateway exchange show {message_id}`",
+            f"exchange {which} is not waiting for this answer; see `gateway exchange show {which}`",
             code="exchange_settled",
         )
+
+
+def _closing(closing: Closing) -> dict[str, Any]:
+    lease = closing.lease
+    return {
+        "this_message_id": closing.message_id,
+        "new_state": closing.state,
+        "new_outcome": closing.outcome,
+        "new_code": closing.code[:64],
+        "new_answered_at": closing.at,
+        "new_reply_journal_id": closing.reply_journal_id,
+        "new_reason": closing.reason[:500],
+        "this_holder": None if lease is None else lease.holder,
+        "this_attempt": None if lease is None else lease.attempt,
+    }
 
 
 def send_again(connection: Connection, row: Exchange, *, due_at: dt.datetime, reason: str) -> None:
@@ -351,6 +416,32 @@ _CHANGE_LEASED: Final = _THIS.where(
     EXCHANGE.c.state == State.ASKED,
     EXCHANGE.c.lease_holder == bindparam("this_holder"),
     EXCHANGE.c.attempts == bindparam("this_attempt"),
+)
+_OBEYS: Final = f"""
+    exchange.message_id = {{this}}this_message_id
+    AND exchange.state IN ({", ".join(f"'{state}'" for state in sorted(OPEN))})
+    AND ({{this}}this_attempt IS NULL OR (
+        exchange.state = '{State.ASKED}'
+        AND exchange.lease_holder = {{this}}this_holder AND exchange.attempts = {{this}}this_attempt
+    ))
+"""
+_CLOSED: Final = """
+UPDATE exchange SET state = {this}new_state, outcome = {this}new_outcome, code = {this}new_code, due_at = NULL,
+    answered_at = {this}new_answered_at, reply_journal_id = {this}new_reply_journal_id, reason = {this}new_reason,
+    leased_until = NULL, lease_holder = '', answer_due_at = NULL
+"""
+_CLOSE: Final = text(f"{_CLOSED} WHERE {_OBEYS}".format(this=":")).bindparams(
+    bindparam("new_answered_at", type_=UtcDateTime())
+)
+_CLOSE_RECORDS: Final = (
+    _CLOSED.format(this="closing.")
+    + """
+FROM jsonb_to_recordset(%s::jsonb) AS closing(
+    this_message_id text, new_state text, new_outcome text, new_code text, new_answered_at timestamptz,
+    new_reply_journal_id bigint, new_reason text, this_holder text, this_attempt integer
+)
+WHERE """
+    + _OBEYS.format(this="closing.")
 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Final
 
 import structlog
@@ -14,10 +15,11 @@ from gateway.exchange.journal import NOBODY, Signer, Verdict
 from gateway.exchange.refusals import failure_of
 from gateway.shep import envelope, sync_channel
 from gateway.shep.messages import ErrorInfo
+from gateway.signing.certificate import Certificate
 from gateway.signing.key_info import KeyInfoForm
 from gateway.signing.keys import SigningKey
-from gateway.signing.own import check_made
-from gateway.signing.wss import sign_body
+from gateway.signing.own import check_made, check_written
+from gateway.signing.wss import sign_body, sign_content
 from gateway.telemetry import Flow, step
 from gateway.xml import XmlBounds
 
@@ -41,11 +43,41 @@ def sign_and_check(
     body: etree._Element, key: SigningKey, *, form: KeyInfoForm, bounds: XmlBounds, flow: Flow
 ) -> Outgoing:
     """Sign, then verify as the other side will. Raises KeyMaterialError, SignatureRefused or MalformedMessage."""
+    return check(sign(body, key, form=form, flow=flow), key, bounds=bounds, flow=flow)
+
+
+@dataclass(frozen=True, slots=True)
+class Unchecked:
+    """Signed, and not to be sent yet."""
+
+    data: bytes = field(repr=False)
+    #: its Body was written as text
+    is_written: bool
+
+
+def sign(body: etree._Element | bytes, key: SigningKey, *, form: KeyInfoForm, flow: Flow) -> Unchecked:
+    """Step 6 alone: of a Body, or of what stands in one, written in canonical form. Raises KeyMaterialError and
+    MalformedMessage."""
     with step(6, flow):
-        signed = sign_body(body, key, form=form)
+        if isinstance(body, bytes):
+            return Unchecked(sign_content(body, key, form=form), is_written=True)
+        return Unchecked(sign_body(body, key, form=form), is_written=False)
+
+
+def check(signed: Unchecked, key: SigningKey, *, bounds: XmlBounds, flow: Flow) -> Outgoing:
+    """Step 7 alone: verified as the other side will. Raises SignatureRefused or MalformedMessage."""
+    certificate = key.certificate
     with step(7, flow):
-        check_made(signed, key.certificate, bounds)
-    return Outgoing(signed, Signer.of(key.certificate), Verdict.SIGNED)
+        if signed.is_written:
+            check_written(signed.data, certificate, bounds)
+        else:
+            check_made(signed.data, certificate, bounds)
+    return Outgoing(signed.data, _signer(certificate), Verdict.SIGNED)
+
+
+@lru_cache(maxsize=16)
+def _signer(certificate: Certificate) -> Signer:
+    return Signer.of(certificate)
 
 
 class SignedFaults:

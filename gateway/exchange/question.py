@@ -21,7 +21,7 @@ from gateway.signing.key_info import KeyInfoForm
 from gateway.signing.keys import SigningKey
 from gateway.signing.own import check_made
 from gateway.signing.wss import sign_body
-from gateway.systems import RequestPayloadSignature, SystemDefinition
+from gateway.systems.definition import RequestPayloadSignature, SystemDefinition
 from gateway.telemetry import step
 from gateway.xml import DEFAULT_BOUNDS, XmlBounds
 

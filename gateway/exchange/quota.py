@@ -7,16 +7,17 @@ caller can be ahead of its quota by the groups that are in hand at one moment, a
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
+import structlog
 from sqlalchemy import Connection, delete, select, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
 
-from gateway.exchange.refusals import NamedRefusal
+from gateway.exchange.refusals import NamedRefusal, shown_id
 from gateway.exchange.tables import QUOTA
 from gateway.shep.dates import ALMATY
 from gateway.shep.faults import FaultCode
@@ -24,6 +25,9 @@ from gateway.shep.faults import FaultCode
 #: counters of periods that ended that long ago are of no use to anybody
 KEPT: Final = dt.timedelta(days=8)
 _SENDER_WIDTH: Final = 256
+#: counters that are remembered to have been warned of
+_MOST_WARNED: Final = 10_000
+_LOG: Final = structlog.get_logger()
 
 
 class Period(StrEnum):
@@ -91,6 +95,56 @@ def used_up(counter: Counter, limit: int) -> NamedRefusal:
     """The refusal of a caller whose quota is gone."""
     text = f"the quota of {limit} requests a {counter.period} is used up; ask again in the next {counter.period}"
     return NamedRefusal(FaultCode.SERVICE_UNAVAILABLE, text, "quota_used_up")
+
+
+class Meter:
+    """Judges requests by the quotas, on whichever channel they came; of each counter that is nearly used up the log is
+    told once. Safe to use from several threads."""
+
+    def __init__(self, quotas: Quotas) -> None:
+        self._quotas = quotas
+        self._warned: set[Counter] = set()
+
+    def counts(self, sender: str, at: dt.datetime) -> bool:
+        """Whether a request of `sender` falls under any quota."""
+        return bool(self._quotas.counters(sender, at))
+
+    def judge(
+        self, connection: Connection, asked: Sequence[tuple[str, dt.datetime]]
+    ) -> tuple[tuple[Counter, ...] | NamedRefusal, ...]:
+        """For each request, by its sender and when it came: the counters to raise once it is answered, or why it is
+        refused. Each is counted for those that follow it."""
+        limits = [self._quotas.counters(sender, at) for sender, at in asked]
+        used = read(connection, (counter for counters in limits for counter, _ in counters))
+        return tuple(self._judge_one(counters, used) for counters in limits)
+
+    def _judge_one(
+        self, counters: Sequence[tuple[Counter, int]], used: dict[Counter, int]
+    ) -> tuple[Counter, ...] | NamedRefusal:
+        judged = [(counter, limit, self._quotas.judge(used[counter], limit)) for counter, limit in counters]
+        for counter, limit, verdict in judged:
+            if verdict is Verdict.USED_UP:
+                return used_up(counter, limit)
+        for counter, limit, verdict in judged:
+            used[counter] += 1
+            if verdict is Verdict.NEARLY_USED:
+                self._warn(counter, used[counter], limit)
+        return tuple(counter for counter, _ in counters)
+
+    def _warn(self, counter: Counter, used: int, limit: int) -> None:
+        if counter in self._warned:
+            return
+        if len(self._warned) > _MOST_WARNED:
+            self._warned.clear()
+        self._warned.add(counter)
+        _LOG.warning(
+            "quota",
+            action="nearly_used",
+            sender=shown_id(counter.sender),
+            period=counter.period,
+            used=used,
+            limit=limit,
+        )
 
 
 def read(connection: Connection, counters: Iterable[Counter]) -> dict[Counter, int]:

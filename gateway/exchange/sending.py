@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final
 from urllib.parse import urlsplit
 
 from sqlalchemy import Engine
 
 from gateway.database import writing
+from gateway.errors import OutcomeUnknown, PeerUnavailable
 from gateway.exchange.journal import EntryKind, Journal, JournalEntry, JournalWriter, MessageDirection, Verdict
 from gateway.exchange.outbox import Exchange
-from gateway.exchange.transport import Transport
+from gateway.exchange.transport import Post, Reply, Transport
 from gateway.telemetry import Flow, step
 
 _HTTP_NOTE: Final = re.compile(r"HTTP ([0-9]{3})\b")
@@ -60,31 +62,40 @@ class Wire:
 
     def post(self, row: Exchange, body: bytes, target: Target, flow: Flow) -> StoredReply:
         """Steps 9 and 10. Raises PeerUnavailable, OutcomeUnknown (nothing came back) and StoreError."""
+        (reply,) = self.post_many([(row, body, target)], flow)
+        if isinstance(reply, StoredReply):
+            return reply
+        raise reply
+
+    def post_many(
+        self, messages: Sequence[tuple[Exchange, bytes, Target]], flow: Flow
+    ) -> tuple[StoredReply | PeerUnavailable | OutcomeUnknown, ...]:
+        """Steps 9 and 10 for several rows at the same time; for each its stored reply or why there is none.
+
+        Replies are stored together, when the last one is there or given up. Raises StoreError.
+        """
         with step(9, flow):
-            reply = self._transport.post(
-                target.url,
-                body,
-                connect_timeout_s=target.connect_timeout_s,
-                reply_timeout_s=target.reply_timeout_s,
-                max_reply_bytes=target.max_reply_bytes,
-            )
-        with step(10, flow):
-            entry = JournalEntry(
-                at=self._clock(),
-                direction=MessageDirection.IN,
-                step=10,
-                kind=EntryKind.REPLY,
-                channel=row.channel,
-                system=row.system,
-                service_id=row.service_id,
-                message_id=row.message_id,
-                peer=shown_address(target.url),
-                body=reply.body,
-                note=f"HTTP {reply.status}",
-            )
-            with writing(self._engine) as connection:
-                entry_id = self._journal.append(connection, entry)
-        return StoredReply(entry_id, entry, reply.status, reply.body)
+            posts = [
+                Post(target.url, body, target.connect_timeout_s, target.reply_timeout_s, target.max_reply_bytes)
+                for _, body, target in messages
+            ]
+            outcomes = self._transport.post_many(posts)
+        at = self._clock()
+        entries = {
+            place: _entry_of(row, outcome, target, at)
+            for place, ((row, _, target), outcome) in enumerate(zip(messages, outcomes, strict=True))
+            if isinstance(outcome, Reply)
+        }
+        numbers: dict[int, int] = {}
+        if entries:
+            with step(10, flow), writing(self._engine) as connection:
+                numbers = dict(zip(entries, self._journal.append_many(connection, list(entries.values())), strict=True))
+        return tuple(
+            StoredReply(numbers[place], entries[place], outcome.status, outcome.body)
+            if isinstance(outcome, Reply)
+            else outcome
+            for place, outcome in enumerate(outcomes)
+        )
 
     def unread_reply(self, row: Exchange) -> StoredReply | None:
         """A reply to the row that was stored and never judged: whoever stored it did not come further."""
@@ -113,6 +124,23 @@ class Wire:
         return None
 
 
+def _entry_of(row: Exchange, reply: Reply, target: Target, at: dt.datetime) -> JournalEntry:
+    return JournalEntry(
+        at=at,
+        direction=MessageDirection.IN,
+        step=10,
+        kind=EntryKind.REPLY,
+        channel=row.channel,
+        system=row.system,
+        service_id=row.service_id,
+        message_id=row.message_id,
+        peer=shown_address(target.url),
+        body=reply.body,
+        note=f"HTTP {reply.status}",
+    )
+
+
+@lru_cache(maxsize=64)
 def shown_address(url: str) -> str:
     """Scheme, host, port and path of an address: no credentials, no query."""
     parts = urlsplit(url)

@@ -2,30 +2,36 @@
 
 An upload is remembered before it is sent. Whoever asks for the same upload again, after a crash or a reply that was
 lost, sends the same bytes under the same ids; once the storage has named the file nothing is sent any more.
+
+A file of more than LARGEST_IN_JOURNAL_BYTES is never in memory: its text is made, digested, sent, received and written
+in pieces (gateway.apart). The journal has such a message without the text, with the text's digest in its place.
 """
 
 from __future__ import annotations
 
-import base64
 import datetime as dt
 import hashlib
+import os
+import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import IO, Final
 
 import structlog
 from lxml import etree
 from sqlalchemy import Connection, Engine, RowMapping, insert, select, update
 
+from gateway.apart import PIECE_BYTES, Parting, Spool, TextApart, mark_in
 from gateway.database import reading, writing
 from gateway.errors import GatewayError, MalformedMessage, OperatorError, PeerError, StoreError, Undecided
 from gateway.exchange.calls import About, Called, Caller, fault_of
 from gateway.exchange.ending import storing
 from gateway.exchange.journal import Journal
+from gateway.exchange.streaming import StreamingTransport
 from gateway.exchange.tables import STORED_FILE
 from gateway.shep import sync_channel
 from gateway.shep.messages import ErrorInfo, RequestInfo
@@ -41,17 +47,17 @@ from gateway.shep.temporary_storage import (
     StorageRequest,
     StorageResponse,
     build_storage_request,
+    decoded,
+    encode_content,
+    encoded,
     read_storage_response,
 )
 from gateway.telemetry import Flow, step
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 _LOG: Final = structlog.get_logger()
 _FLOW: Final[Flow] = "out.sync"
-#: read, encoded and decoded at once; a multiple of 3 and of 4, so that every piece is base64 of its own
-_CHUNK_BYTES: Final = 12 * 4_096
+#: a file up to this size stays in its message, in memory and in the journal too
+LARGEST_IN_JOURNAL_BYTES: Final = 1_000_000
 
 
 class FileState(StrEnum):
@@ -81,13 +87,27 @@ class StoredFile:
 
 
 @dataclass(frozen=True, slots=True)
+class DownloadedFile:
+    """A file that came, as it lies in the target."""
+
+    sha256: str
+    size_bytes: int
+    #: what the storage says about it, if anything
+    info: FileInfo | None
+
+
+@dataclass(frozen=True, slots=True)
 class StoragePolicy:
     """As whom we use the storage, and what a file may cost."""
 
     credentials: StorageCredentials
     life_time: dt.timedelta = dt.timedelta(hours=8)
-    max_file_bytes: int = 5_000_000
+    max_file_bytes: int = 500_000_000
+    #: of one call, from the first byte sent to the last one received
+    transfer_timeout_s: float = 900.0
     success_codes: frozenset[str] = field(default_factory=lambda: frozenset({"SCSS001"}))
+    #: what the status of a confirmed file may be: nothing else of the answer says that it was confirmed
+    confirmed_statuses: frozenset[str] = field(default_factory=lambda: frozenset({"OK"}))
 
 
 class TemporaryStorage:
@@ -98,6 +118,7 @@ class TemporaryStorage:
         *,
         engine: Engine,
         caller: Caller,
+        streams: StreamingTransport,
         journal: Journal,
         policy: StoragePolicy,
         clock: Callable[[], dt.datetime],
@@ -105,6 +126,7 @@ class TemporaryStorage:
     ) -> None:
         self._engine = engine
         self._caller = caller
+        self._streams = streams
         self._journal = journal
         self._policy = policy
         self._clock = clock
@@ -118,11 +140,11 @@ class TemporaryStorage:
         """Have a file stored, once for one `reference`: a name of the caller's own, the same whenever it asks again.
 
         A file that is stored and has not run out is returned without a word on the wire. Raises OperatorError
-        (`file_too_large`, `file_unreadable`, `reference_reused`), PeerUnavailable and OutcomeUnknown (ask again: the
-        same bytes go), PeerError (`storage_refused` and what a reply may be refused for), StoreError.
+        (`file_too_large`, `file_unreadable`, `file_changed`, `reference_reused`), PeerUnavailable and OutcomeUnknown
+        (ask again: the same bytes go), PeerError (`storage_refused` and what a reply may be refused for), StoreError.
         """
         with _readable(file):
-            sha256, size_bytes = _digest(file, self._policy.max_file_bytes)
+            sha256, size_bytes, text = _measured(file, self._policy.max_file_bytes)
         known = self._row(reference)
         now = self._clock()
         if known is not None:
@@ -138,18 +160,19 @@ class TemporaryStorage:
         if known is not None and known.state is FileState.UPLOADING:
             stored = self._journal.get(known.request_journal_id)
             if stored is not None and stored.body is not None:
-                return self._send(known, stored.body, now)
+                return self._send(known, stored.body, None if mark_in(stored.body) is None else text, now)
+        apart = text if size_bytes > LARGEST_IN_JOURNAL_BYTES else None
         process_id, message_id = self._new_message_id(), self._new_message_id()
         upload = FileUpload(
             process_id=process_id,
-            content=_encoded(file),
+            content=_content(file) if apart is None else apart.mark,
             name=name,
             mime=mime,
             life_time=self._policy.life_time,
             needs_confirmation=needs_confirmation,
         )
         request = StorageRequest(StorageAction.UPLOAD, self._policy.credentials, uploads=(upload,))
-        signed = self._caller.sign(self._body(request, message_id, now), flow=_FLOW)
+        signed = self._caller.sign(self._body(request, message_id, now), flow=_FLOW, apart=apart)
         with step(8, _FLOW), storing(self._engine) as connection:
             values = {
                 "process_id": process_id,
@@ -170,12 +193,12 @@ class TemporaryStorage:
         row = self._row(reference)
         if row is None:
             raise StoreError("the row of an upload is gone; nothing was sent", code="clash")
-        return self._send(row, signed, now)
+        return self._send(row, signed, apart, now)
 
-    def _send(self, row: StoredFile, signed: bytes, now: dt.datetime) -> StoredFile:
+    def _send(self, row: StoredFile, signed: bytes, apart: TextApart | None, now: dt.datetime) -> StoredFile:
         """Steps 9 to 13 of an upload whose bytes are in the journal."""
         try:
-            called = self._caller.post(signed, _about(row.message_id), flow=_FLOW)
+            called = self._call(signed, apart, row.message_id, self._reply_without_file())
             response = self._read(called, StorageAction.UPLOAD)
         except (PeerError, Undecided) as error:
             # not knowing is no refusal: the next call sends the same bytes
@@ -207,21 +230,32 @@ class TemporaryStorage:
 
     # ------------------------------------------------------------ download, confirm, ask about
 
-    def download(self, file_identifier: str, target: Path) -> FileInfo | None:
-        """Fetch a file into `target`, which is there only when all of it came and was signed. What the storage says
-        about it, if anything.
+    def download(self, file_identifier: str, target: Path, *, sha256: str = "") -> DownloadedFile:
+        """Fetch a file into `target`, which is there only when all of it came, was signed and is on the disk.
 
-        Raises PeerError (`storage_refused`, `file_too_large`, `bad_content`, and what a reply may be refused for),
-        Undecided, OperatorError (`file_unreadable`: the target cannot be written), StoreError.
+        `sha256` is what it must have, where somebody has said so. Raises PeerError (`storage_refused`,
+        `file_too_large`, `bad_content`, `other_content`, and what a reply may be refused for), Undecided,
+        OperatorError (`file_unreadable`: the target cannot be written), StoreError.
         """
-        result = self._about_file(
-            StorageAction.DOWNLOAD, file_identifier, lambda one: _write(one, target, self._policy)
-        )
-        return result.info
+        with _readable(target):
+            reply = self._reply_with_file(target.parent)
+            written: list[DownloadedFile] = []
+            self._about_file(
+                StorageAction.DOWNLOAD,
+                file_identifier,
+                reply,
+                lambda one, apart: written.append(_write(one, apart, target, self._policy, sha256)),
+            )
+        return written[0]
 
     def confirm(self, file_identifier: str) -> None:
         """Tell the storage that a file arrived. Twice does no more than once. Raises as `download`."""
-        self._about_file(StorageAction.CONFIRM, file_identifier)
+        self._about_file(
+            StorageAction.CONFIRM,
+            file_identifier,
+            self._reply_without_file(),
+            lambda one, _: self._check_confirmed(one),
+        )
         with writing(self._engine) as connection:
             connection.execute(
                 update(STORED_FILE)
@@ -229,9 +263,17 @@ class TemporaryStorage:
                 .values(state=FileState.CONFIRMED)
             )
 
+    def _check_confirmed(self, result: FileResult) -> None:
+        if result.status not in self._policy.confirmed_statuses:
+            raise PeerError(
+                "the temporary storage did not say that the file is confirmed: see its status with `gateway journal"
+                " show`, and storage.confirmed_statuses",
+                code="storage_refused",
+            )
+
     def info(self, file_identifier: str) -> FileInfo:
         """What the storage knows of a file. Raises as `download`; `storage_refused` when it knows nothing."""
-        result = self._about_file(StorageAction.GET_FILE_INFO, file_identifier)
+        result = self._about_file(StorageAction.GET_FILE_INFO, file_identifier, self._reply_without_file())
         if result.info is None:
             raise _refused()
         return result.info
@@ -241,14 +283,18 @@ class TemporaryStorage:
         return self._row(reference)
 
     def _about_file(
-        self, action: StorageAction, file_identifier: str, take: Callable[[FileResult], None] | None = None
+        self,
+        action: StorageAction,
+        file_identifier: str,
+        reply: Parting,
+        take: Callable[[FileResult, TextApart | None], None] | None = None,
     ) -> FileResult:
         request = StorageRequest(action, self._policy.credentials, file_ids=(file_identifier,))
         message_id = self._new_message_id()
         signed = self._caller.sign(self._body(request, message_id, self._clock()), flow=_FLOW)
         with step(8, _FLOW), writing(self._engine) as connection:
             self._caller.journal_request(connection, signed, _about(message_id))
-        called = self._caller.post(signed, _about(message_id), flow=_FLOW)
+        called = self._call(signed, None, message_id, reply)
         response = self._read(called, action)
         result = next((one for one in response.results if one.file_id == file_identifier), None)
         if result is None:
@@ -257,7 +303,7 @@ class TemporaryStorage:
             raise error
         if take is not None:
             try:
-                take(result)
+                take(result, called.apart)
             except PeerError as error:
                 self._caller.refuse(called.entry, called.entry_id, called.evidence, error)
                 raise
@@ -266,6 +312,28 @@ class TemporaryStorage:
         return result
 
     # ------------------------------------------------------------ messages
+
+    def _call(self, signed: bytes, apart: TextApart | None, message_id: str, reply: Parting) -> Called:
+        return self._caller.post_streamed(
+            signed,
+            apart,
+            _about(message_id),
+            flow=_FLOW,
+            streams=self._streams,
+            reply=reply,
+            transfer_timeout_s=self._policy.transfer_timeout_s,
+        )
+
+    def _reply_without_file(self) -> Parting:
+        return Parting(_no_file, max_message_bytes=self._caller.policy.max_reply_bytes, max_text_bytes=0)
+
+    def _reply_with_file(self, folder: Path) -> Parting:
+        """Its text lies in `folder` until it is decoded."""
+        return Parting(
+            lambda: Spool(folder),
+            max_message_bytes=self._caller.policy.max_reply_bytes,
+            max_text_bytes=_longest_text(self._policy.max_file_bytes),
+        )
 
     def _body(self, request: StorageRequest, message_id: str, at: dt.datetime) -> etree._Element:
         info = RequestInfo(
@@ -356,54 +424,117 @@ def _readable(file: Path) -> Iterator[None]:
         raise OperatorError(f"{file} cannot be read or written: {error.strerror}", code="file_unreadable") from None
 
 
-def _digest(file: Path, max_bytes: int) -> tuple[str, int]:
-    """SHA-256 and size, read piece by piece. Raises OperatorError (`file_too_large`)."""
-    digest, size = hashlib.sha256(), 0
-    with file.open("rb") as stream:
-        while piece := stream.read(_CHUNK_BYTES):
-            size += len(piece)
-            if size > max_bytes:
+def _pieces(file: Path) -> Iterator[bytes]:
+    with _readable(file), file.open("rb") as stream:
+        while piece := stream.read(PIECE_BYTES):
+            yield piece
+
+
+def _measured(file: Path, max_bytes: int) -> tuple[str, int, TextApart]:
+    """SHA-256 and size, and its base64 text, read piece by piece. Raises OperatorError (`file_too_large`)."""
+    content, text = hashlib.sha256(), hashlib.sha256()
+    size_bytes = text_bytes = 0
+
+    def counted() -> Iterator[bytes]:
+        nonlocal size_bytes
+        for piece in _pieces(file):
+            size_bytes += len(piece)
+            if size_bytes > max_bytes:
                 raise OperatorError(
                     f"{file} has more than {max_bytes} bytes; see storage.max_file_bytes", code="file_too_large"
                 )
-            digest.update(piece)
-    return digest.hexdigest(), size
+            content.update(piece)
+            yield piece
+
+    for piece in encoded(counted()):
+        text.update(piece)
+        text_bytes += len(piece)
+    sha256 = text.hexdigest()
+    return content.hexdigest(), size_bytes, TextApart(sha256, text_bytes, lambda: _unchanged(file, sha256))
 
 
-def _encoded(file: Path) -> str:
-    """The content as base64, read piece by piece: the file itself is never in memory beside it."""
-    encoded = bytearray()
-    with _readable(file), file.open("rb") as stream:
-        while piece := stream.read(_CHUNK_BYTES):
-            encoded += base64.b64encode(piece)
-    return encoded.decode("ascii")
+def text_of(file: Path) -> TextApart:
+    """The base64 text of a file, on one line. Raises OperatorError (`file_unreadable`)."""
+    return _measured(file, sys.maxsize)[2]
 
 
-def _write(result: FileResult, target: Path, policy: StoragePolicy) -> None:
+def _unchanged(file: Path, sha256: str) -> Iterator[bytes]:
+    """The text of a file that was measured; its last piece comes only when it is still the same."""
+    digest, last = hashlib.sha256(), b""
+    for piece in encoded(_pieces(file)):
+        digest.update(piece)
+        if last:
+            yield last
+        last = piece
+    if digest.hexdigest() != sha256:
+        raise OperatorError(
+            f"{file} was changed while it was being sent; send it again when nobody writes to it", code="file_changed"
+        )
+    yield last
+
+
+def _content(file: Path) -> str:
+    return encode_content(b"".join(_pieces(file)))
+
+
+def _longest_text(file_bytes: int) -> int:
+    """Of the base64 text of a file, in lines of 76 characters that end with CR LF (RFC 2045)."""
+    signs = (file_bytes + 2) // 3 * 4
+    return signs + signs // 76 * 2 + 2
+
+
+def _no_file() -> Spool:
+    raise MalformedMessage("the reply has a text that is far too long for it", code="too_large")
+
+
+def _write(
+    result: FileResult, apart: TextApart | None, target: Path, policy: StoragePolicy, sha256: str
+) -> DownloadedFile:
     """The content into a file beside the target, piece by piece, and only then under its name."""
     if result.content is None:
         raise _refused()
-    text = "".join(result.content.split())
-    if len(text) // 4 * 3 > policy.max_file_bytes + 2:
-        raise MalformedMessage(
-            f"the file is larger than {policy.max_file_bytes} bytes; see storage.max_file_bytes", code="file_too_large"
-        )
-    with (
-        _readable(target),
-        tempfile.NamedTemporaryFile(dir=target.parent, prefix=".download-", delete=False) as stream,
-    ):
+    if apart is None:
+        text: Iterator[bytes] = iter((result.content.encode(),))
+    elif result.content == apart.mark:
+        text = apart.pieces()
+    else:
+        raise MalformedMessage("the long text of the reply is not the content of the file", code="mark")
+    with tempfile.NamedTemporaryFile(dir=target.parent, prefix=".download-", delete=False) as stream:
         partial = Path(stream.name)
         try:
-            for start in range(0, len(text), _CHUNK_BYTES):
-                piece = text[start : start + _CHUNK_BYTES]
-                if "=" in piece and start + _CHUNK_BYTES < len(text):
-                    raise ValueError
-                stream.write(base64.b64decode(piece, validate=True))
+            written = _decoded_into(stream.file, text, policy.max_file_bytes)
+            if sha256 and written[0] != sha256:
+                raise MalformedMessage(
+                    "the file is not the one that was announced: its digest differs", code="other_content"
+                )
             stream.flush()
+            os.fsync(stream.fileno())
             partial.replace(target)
-        except ValueError:
-            partial.unlink()
-            raise MalformedMessage("the base64 of the file is damaged", code="bad_content") from None
-        except OSError:
+            _sync_folder(target.parent)
+        except BaseException:
             partial.unlink(missing_ok=True)
             raise
+    return DownloadedFile(*written, result.info)
+
+
+def _sync_folder(folder: Path) -> None:
+    """A name is on the disk when its folder is: the storage may forget a file that is confirmed."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _decoded_into(stream: IO[bytes], text: Iterator[bytes], max_bytes: int) -> tuple[str, int]:
+    """SHA-256 and size of what was written."""
+    digest, size_bytes = hashlib.sha256(), 0
+    for piece in decoded(text):
+        size_bytes += len(piece)
+        if size_bytes > max_bytes:
+            raise MalformedMessage(
+                f"the file is larger than {max_bytes} bytes; see storage.max_file_bytes", code="file_too_large"
+            )
+        digest.update(piece)
+        stream.write(piece)
+    return digest.hexdigest(), size_bytes

@@ -17,7 +17,7 @@ from gateway.model import Answer, Iin, Outcome, Rejection
 from gateway.shep import envelope, sync_channel
 from gateway.shep.messages import ErrorInfo, ResponseInfo, SyncResponse
 from gateway.signing.certificate import Certificate
-from gateway.systems import SystemDefinition
+from gateway.systems.definition import SystemDefinition
 from gateway.telemetry import step
 from gateway.xml import XmlBounds, parse
 

@@ -28,7 +28,7 @@ from gateway.exchange.outbox import Exchange, State
 from gateway.exchange.reconcile import recover
 from gateway.exchange.retry import is_too_old
 from gateway.exchange.sending import StoredReply, Wire
-from gateway.systems import Retry
+from gateway.systems.definition import Retry
 from gateway.telemetry import Flow, step
 
 _LOG: Final = structlog.get_logger()
@@ -248,29 +248,57 @@ class Worker:
             return due.take_due(connection, now, self._batch, holder=self._holder, without=without)
 
     def _ask(self, wishes: Sequence[Due]) -> None:
-        for place, wish in enumerate(wishes):
-            if place and self._stop():
-                with writing(self._engine) as connection:
-                    due.let_go(connection, wishes[place:])
-                return
-            self._ask_one(wish)
+        together = [wish for wish in wishes if self._goes_in_groups(wish)]
+        left = [wish for wish in wishes if wish not in together]
+        if together and not self._stop():
+            self._ask_together(together)
+            together = []
+        while left and not self._stop():
+            self._ask_one(left.pop(0))
+        if together or left:
+            with writing(self._engine) as connection:
+                due.let_go(connection, together + left)
 
-    def _ask_one(self, wish: Due) -> None:
-        retry = _WITHOUT_SYSTEM
+    def _goes_in_groups(self, wish: Due) -> bool:
         try:
             system = self._asker.system(wish.system)
-            retry = system.retry
-            road = self._roads.get(system.channel)
+        except OperatorError:
+            return False
+        return self._roads.get(system.channel) is self._asker
+
+    def _ask_together(self, wishes: Sequence[Due]) -> None:
+        """Questions that share their transactions."""
+        try:
+            results = self._asker.ask_all_due(wishes, holder=self._holder)
+        except Exception as error:  # what was begun is recovered when its leases end
+            code = error.code if isinstance(error, GatewayError) else type(error).__name__
+            _LOG.error("exchange", action="group_failed", wishes=len(wishes), code=code)
+            raise
+        for wish, result in zip(wishes, results, strict=True):
+            if isinstance(result, Exception):
+                self._failed(wish, result)
+
+    def _ask_one(self, wish: Due) -> None:
+        try:
+            road = self._roads.get(self._asker.system(wish.system).channel)
             if road is None:
                 raise OperatorError("the channel of the system is not configured", code=NO_CHANNEL)
             road.ask_due(wish, holder=self._holder)
         except Exception as error:  # one wish must not keep the others from being asked
-            code = error.code if isinstance(error, GatewayError) else type(error).__name__
-            _LOG.error("exchange", action="wish_failed", system=wish.system, code=code)
-            with writing(self._engine) as connection:
-                due.give_back(connection, wish, retry=retry, now=self._clock())
+            self._failed(wish, error)
             if isinstance(error, StoreError):
                 raise
+
+    def _failed(self, wish: Due, error: Exception) -> None:
+        """No question could be made of a wish."""
+        code = error.code if isinstance(error, GatewayError) else type(error).__name__
+        _LOG.error("exchange", action="wish_failed", system=wish.system, code=code)
+        try:
+            retry = self._asker.system(wish.system).retry
+        except OperatorError:
+            retry = _WITHOUT_SYSTEM
+        with writing(self._engine) as connection:
+            due.give_back(connection, wish, retry=retry, now=self._clock())
 
 
 class Works(Protocol):

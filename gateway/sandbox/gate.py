@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import Final
 
+from gateway.apart import TextApart
 from gateway.errors import GatewayError, MalformedMessage, RevocationUnknown, SignatureRefused, TrustRefused
 from gateway.shep.faults import FaultCode
 from gateway.signing.wss import VerifiedBody, verify_envelope
@@ -36,10 +37,10 @@ class Gate:
         self._trust = trust
         self.bounds = bounds
 
-    def pass_in(self, data: bytes, *, now: dt.datetime) -> VerifiedBody:
+    def pass_in(self, data: bytes, *, now: dt.datetime, apart: TextApart | None = None) -> VerifiedBody:
         """The signed Body of a message. Raises RequestRefused."""
         try:
-            verified = verify_envelope(data, certificates=self._trust, bounds=self.bounds)
+            verified = verify_envelope(data, certificates=self._trust, bounds=self.bounds, apart=apart)
         except MalformedMessage as error:
             raise RequestRefused(FaultCode.MESSAGE_FORMAT, error.code) from None
         except SignatureRefused as error:

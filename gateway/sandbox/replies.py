@@ -12,6 +12,7 @@ from typing import Final
 
 from lxml import etree
 
+from gateway.apart import TextApart
 from gateway.sandbox import forgery
 from gateway.sandbox.misbehaviour import Misbehaviour, Order
 from gateway.shep.envelope import build_envelope
@@ -81,6 +82,8 @@ class Reply:
     cut_after_bytes: int | None = None
     #: 0: as quick as it goes
     bytes_per_second: int = 0
+    #: the long text that a mark in `body` stands for
+    apart: TextApart | None = None
 
 
 #: what an arrival that nobody looked at gets
@@ -105,10 +108,10 @@ class Replier:
         """The sandbox's own."""
         return self._keys.get(Signer.SHEP)
 
-    def sign(self, body: etree._Element, signer: Signer = Signer.SHEP) -> bytes:
+    def sign(self, body: etree._Element, signer: Signer = Signer.SHEP, *, apart: TextApart | None = None) -> bytes:
         # a certificate that the other side has never seen cannot be named by issuer and serial alone
         form = KeyInfoForm.ISSUER_SERIAL if signer is Signer.SHEP else KeyInfoForm.ISSUER_SERIAL_AND_CERTIFICATE
-        return sign_body(body, self._keys.get(signer), form=form)
+        return sign_body(body, self._keys.get(signer), form=form, apart=apart)
 
     def fault(self, build: FaultBuilder, code: str, now: dt.datetime, *, why: str) -> Reply:
         return Reply(self.sign(build(error_info(code, now, why=why))), http_status=500)
@@ -122,15 +125,28 @@ class Replier:
             return self.fault(build, code, now, why="on order")
         return Reply(build_envelope(build(error_info(code, now, why="on order"))), http_status=500)
 
-    def reply(self, body: etree._Element, order: Order | None, *, lie: Callable[[], etree._Element]) -> Reply:
+    def reply(
+        self,
+        body: etree._Element,
+        order: Order | None,
+        *,
+        lie: Callable[[], etree._Element],
+        apart: TextApart | None = None,
+    ) -> Reply:
         """A Body as the reply to a request. `lie` makes a plausible untruth of the same form."""
         if order is None:
-            return Reply(self.sign(body))
+            return Reply(self.sign(body, apart=apart), apart=apart)
         kind = order.kind
         if kind is Misbehaviour.NOT_XML:
             return Reply(_NOT_XML, content_type=_TEXT)
         if kind is Misbehaviour.HTTP_500_HTML:
             return Reply(_HTML_PAGE, http_status=500, content_type="text/html")
+        if apart is not None:
+            # spoilt or late, but not forged: a forger has no use for the file
+            genuine = self.sign(body, _WRONG_SIGNERS.get(kind, Signer.SHEP), apart=apart)
+            cut_at = {Misbehaviour.CUT_BODY: apart.size_with(genuine) // 2, Misbehaviour.LOSE_REPLY: 0}.get(kind)
+            delay_s = order.seconds if kind is Misbehaviour.SLOW else 0.0
+            return Reply(genuine, delay_s=delay_s, cut_after_bytes=cut_at, apart=apart)
         genuine = self.message(body, kind, lie)
         if kind is Misbehaviour.TOO_LARGE:
             return Reply(forgery.pad(genuine, order.reply_bytes))

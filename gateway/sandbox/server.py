@@ -22,7 +22,8 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from gateway import resources
-from gateway.errors import OperatorError
+from gateway.apart import Parting, Spool, TextApart
+from gateway.errors import MalformedMessage, OperatorError
 from gateway.listening import bind
 from gateway.sandbox import judge_endpoints
 from gateway.sandbox.authority import Authority
@@ -35,15 +36,17 @@ from gateway.sandbox.postman import Postman
 from gateway.sandbox.received import ReceivedLog
 from gateway.sandbox.simulator import XML, Reply, SimulatedGateway
 from gateway.shep.contract import ASYNC_CHANNEL, SYNC_CHANNEL, served_wsdl
-from gateway.systems import find_systems
+from gateway.systems.finding import find_systems
 from gateway.xml import XmlBounds
 
 SYNC_PATH: Final = "/bip-sync-wss/"
 ASYNC_PATH: Final = "/bip-async/"
 DEFAULT_PEOPLE: Final = 1_000
 DEFAULT_SEED: Final = 1
-#: room for the largest file that a message to the temporary storage can hold
+#: of a message; a large file in one is kept apart from it
 BOUNDS: Final = XmlBounds(max_bytes=12_000_000)
+#: of such a file as base64
+_MAX_TEXT_BYTES: Final = 1_400_000_000
 _MAX_ORDER_BYTES: Final = 10_000
 _CHUNK_BYTES: Final = 65_536
 #: how often a dripping answer sends its next bytes
@@ -106,8 +109,22 @@ def make_app(simulator: SimulatedGateway, *, now: Clock) -> Starlette:
 
         return endpoint
 
-    # looked up at each request: a test may put another in its place
-    sync_channel = channel(lambda data, now: simulator.answer(data, now=now), simulator.refuse_too_large)
+    async def sync_channel(request: Request) -> Response:
+        # the one channel on which a message may hold a large file: such a file goes to the disk as it comes
+        parting = Parting(Spool, max_message_bytes=simulator.bounds.max_bytes, max_text_bytes=_MAX_TEXT_BYTES)
+        try:
+            async for chunk in request.stream():
+                parting.feed(chunk)
+            data, apart = parting.ended()
+        except ClientDisconnect:
+            return Response(status_code=400)
+        except MalformedMessage:
+            return _ReplyResponse(simulator.refuse_too_large(now=now()))
+        # looked up at each request: a test may put another in its place
+        ask = simulator.answer
+        given = {} if apart is None else {"apart": apart}
+        return _ReplyResponse(await anyio.to_thread.run_sync(lambda: ask(data, now=now(), **given)))
+
     asynchronous = simulator.asynchronous
     async_channel = channel(asynchronous.answer, asynchronous.refuse_too_large)
 
@@ -162,6 +179,8 @@ class _ReplyResponse(Response):
     def __init__(self, reply: Reply) -> None:
         super().__init__(reply.body, reply.http_status, media_type=reply.content_type)
         self._reply = reply
+        if reply.apart is not None:
+            self.headers["content-length"] = str(reply.apart.size_with(reply.body))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
         if self._reply.delay_s:
@@ -169,6 +188,9 @@ class _ReplyResponse(Response):
                 await receive()  # nothing more comes but the end of the connection
                 return
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        if self._reply.apart is not None:
+            await self._send_streamed(self._reply.apart, send)
+            return
         body = self._reply.body
         end = len(body) if self._reply.cut_after_bytes is None else self._reply.cut_after_bytes
         rate = self._reply.bytes_per_second
@@ -183,6 +205,16 @@ class _ReplyResponse(Response):
         if self._reply.cut_after_bytes is None:
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         # otherwise the server sees an answer without an end and closes the connection in its middle
+
+    async def _send_streamed(self, apart: TextApart, send: Send) -> None:
+        left = self._reply.cut_after_bytes
+        for piece in apart.whole(self._reply.body):
+            await send({"type": "http.response.body", "body": piece[:left], "more_body": True})
+            if left is not None:
+                left -= len(piece)
+                if left <= 0:
+                    return
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 # ---------------------------------------------------------------- running

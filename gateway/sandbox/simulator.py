@@ -17,6 +17,7 @@ from typing import Final
 import structlog
 from lxml import etree
 
+from gateway.apart import TextApart
 from gateway.errors import MalformedMessage
 from gateway.sandbox.asynchronous import AsynchronousGateway
 from gateway.sandbox.authority import Authority
@@ -36,7 +37,7 @@ from gateway.shep.messages import RequestInfo, ResponseInfo, SyncRequest
 from gateway.shep.payload import PayloadCodec, decode
 from gateway.shep.sync_channel import build_fault, build_response, read_request
 from gateway.shep.temporary_storage import StorageRequest, build_storage_response, read_storage_request
-from gateway.systems import SystemDefinition
+from gateway.systems.definition import SystemDefinition
 from gateway.trust.store import TrustStore
 from gateway.xml import DEFAULT_BOUNDS, XmlBounds
 
@@ -112,11 +113,14 @@ class SimulatedGateway:
         self._answered: Counter[str] = Counter()
         self._counting = threading.Lock()
 
-    def answer(self, data: bytes, *, now: dt.datetime) -> Reply:
-        """The reply to one POST on the synchronous channel. Never raises for what came from outside."""
+    def answer(self, data: bytes, *, now: dt.datetime, apart: TextApart | None = None) -> Reply:
+        """The reply to one POST on the synchronous channel. Never raises for what came from outside.
+
+        `apart` is the text of a large file, for which a mark stands in `data`.
+        """
         body = None
         try:
-            body = self._gate.pass_in(data, now=now).body
+            body = self._gate.pass_in(data, now=now, apart=apart).body
             asked = self._understand(body)
         except RequestRefused as refused:
             _LOG.info("sandbox", action="refused", code=refused.code.value, why=refused.why)
@@ -158,7 +162,14 @@ class SimulatedGateway:
         if refusal is not None:
             return refusal
         clock = now + dt.timedelta(seconds=order.seconds) if order and kind is Misbehaviour.SKEW else now
-        return self._replier.reply(self._body(asked, kind, clock), order, lie=lambda: self._lie(asked, clock))
+        if isinstance(asked.question, StorageRequest):
+            stored = self.storage.answer(asked.question, now=clock, apart=apart)
+            info = _response_info(asked.info.message_id, asked.info.correlation_id, clock)
+            told = build_response(info, build_storage_response(stored), PayloadCodec.ELEMENT)
+            large = self.storage.apart_of(stored)
+            return self._replier.reply(told, order, lie=lambda: self._lie(asked, clock), apart=large)
+        body = self._body(asked.info, asked.question, kind, clock)
+        return self._replier.reply(body, order, lie=lambda: self._lie(asked, clock))
 
     def refuse_too_large(self, *, now: dt.datetime) -> Reply:
         """The reply to a POST of which no more was read than is allowed."""
@@ -223,13 +234,11 @@ class SimulatedGateway:
         name = temporary_storage.REQUEST_NAME
         return decode(request.data, PayloadCodec.ELEMENT, root_name=name, bounds=self.bounds)
 
-    def _body(self, asked: _Asked, kind: Misbehaviour | None, now: dt.datetime) -> etree._Element:
-        """The Body of the answer: the right one, unless what was ordered is another content."""
-        info = _response_info(asked.info.message_id, asked.info.correlation_id, now)
-        question = asked.question
-        if isinstance(question, StorageRequest):
-            told = build_storage_response(self.storage.answer(question, now=now))
-            return build_response(info, told, PayloadCodec.ELEMENT)
+    def _body(
+        self, asked: RequestInfo, question: Question, kind: Misbehaviour | None, now: dt.datetime
+    ) -> etree._Element:
+        """The Body of a register's answer: the right one, unless what was ordered is another content."""
+        info = _response_info(asked.message_id, asked.correlation_id, now)
         if kind is Misbehaviour.WRONG_CORRELATION:
             other_id, payload = self._registers.to_another_question(question, now)
             return self._response(_response_info(other_id, other_id, now), payload, question)

@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import datetime as dt
 import queue
+import signal
 import sys
 import tempfile
 import threading
@@ -35,6 +36,8 @@ _HEAD = ("cases", "killed", "answered", "operator", *(wrong.value for wrong in W
 def main() -> int:
     options = _options()
     logs.configure("error")
+    # what is open is closed then, as after Ctrl-C: databases, daemons, folders
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     # others than root run PostgreSQL in there
     with tempfile.TemporaryDirectory(prefix="gateway-crash-") as name:
         folder = Path(name)
@@ -100,8 +103,15 @@ def _matrix(wanted: Sequence[Case], folder: Path, pki: ThrowawayPki, stores: Sto
     lanes = [threading.Thread(target=run, args=(number,)) for number in range(min(count, len(wanted)))]
     for lane in lanes:
         lane.start()
-    for lane in lanes:
-        lane.join()
+    try:
+        for lane in lanes:
+            lane.join()
+    finally:  # told to end: what is in hand is finished, the rest is not begun
+        with contextlib.suppress(queue.Empty):
+            while True:
+                work.get_nowait()
+        for lane in lanes:
+            lane.join()
     return outcomes
 
 

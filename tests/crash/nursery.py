@@ -45,6 +45,7 @@ class Nursery:
             env=environment(),
             cwd=Path(__file__).resolve().parents[2],
             text=True,
+            start_new_session=True,  # it ends with its standard input, not with what ends a group of processes
         )
         return self
 

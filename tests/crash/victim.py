@@ -19,6 +19,7 @@ from typing import Any
 import gateway.cli.main
 from gateway import recurrence, resources, telemetry
 from gateway.daemon import assembly
+from gateway.regulation.reading import load_law
 from gateway.shep import contract
 from gateway.telemetry import Flow
 
@@ -110,20 +111,27 @@ def main() -> None:
     # messages are fetched every second, so that no case waits for the next run of a job
     recurrence.SHORTEST_INTERVAL_S = 1  # type: ignore[misc]
     # what every child does first it finds loaded: modules, patterns, the channel's contract
-    assembly.load_regulation()
+    load_law(resources.path("config/regulation"))
     contract.load_contract(resources.path(contract.SYNC_CHANNEL))
     # a child that ended is buried by `wait`; the nursery itself ends with its standard input
+    living: set[int] = set()
     for line in sys.stdin:
         order = json.loads(line)
         if order["do"] == "bear":
             child = os.fork()
             if child == 0:
                 _be_born(order)
+            living.add(child)
             print(json.dumps({"pid": child}), flush=True)
         else:  # "wait": how it ended, or null while it lives
             options = 0 if order["block"] else os.WNOHANG
             done, status = os.waitpid(order["pid"], options)
+            living.discard(done)
             print(json.dumps({"status": os.waitstatus_to_exitcode(status) if done else None}), flush=True)
+
+    # whoever gave the orders may have been killed before it could give the last ones
+    for child in living:
+        os.kill(child, signal.SIGKILL)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from gateway.exchange.verification import TrustPolicy
 from gateway.exchange.workers import Road, Worker
 from gateway.model import Iin, Outcome, iin_control_digit
 from gateway.shep import sync_channel
-from gateway.systems import SystemDefinition
+from gateway.systems.definition import SystemDefinition
 from gateway.telemetry import Flow
 from tests.exchange.world import NOW, Keys, Register, asker, body_of, invented, message_ids, systems, trust
 

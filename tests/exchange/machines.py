@@ -27,7 +27,7 @@ from gateway.exchange.circuit import CircuitPolicy
 from gateway.exchange.journal import JournalWriter
 from gateway.exchange.limits import ExchangeLimits
 from gateway.exchange.operator import Act
-from gateway.exchange.transport import Reply
+from gateway.exchange.transport import Reply, one_by_one
 from gateway.exchange.verification import TrustPolicy
 from gateway.exchange.workers import Worker
 from gateway.shep import async_channel
@@ -40,7 +40,7 @@ from gateway.shep.async_messages import (
     Operation,
 )
 from gateway.shep.messages import ErrorInfo
-from gateway.systems import SystemDefinition
+from gateway.systems.definition import SystemDefinition
 from gateway.telemetry import Flow
 from tests.exchange.asynchronous.world import SERVICE, SESSION, SYSTEM, Shep, make_world
 from tests.exchange.fleet import SECOND, Crash, Fleet, not_idempotent, somebody
@@ -226,6 +226,8 @@ class Line(Register):
     fate = "answered"
     on_wire: Callable[[], None] = staticmethod(lambda: None)
 
+    post_many = one_by_one
+
     def post(self, url: str, content: bytes, **options: Any) -> Reply:
         fate = self.fate
         self.model.posts(content)
@@ -320,6 +322,8 @@ class AsyncLine(Shep):
     model: Model
     fate = "answered"
     on_wire: Callable[[], None] = staticmethod(lambda: None)
+
+    post_many = one_by_one
 
     def post(self, url: str, content: bytes, **_: object) -> Reply:
         fate = self.fate

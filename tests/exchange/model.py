@@ -9,7 +9,7 @@ import hashlib
 import shutil
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -59,16 +59,24 @@ class Store:
 @contextmanager
 def applications_are_noted() -> Iterator[None]:
     """Whatever is applied to the registry is noted in the transaction that applies it."""
-    genuine = store.record_answer
+    genuine, several = store.record_answer, store.record_answers
 
-    def record_answer(connection: Any, *, subject: Iin, answer: Answer, provenance: Provenance, law: Any) -> Any:
+    def note(connection: Any, provenance: Provenance, answer: Answer) -> None:
         connection.exec_driver_sql(
             "INSERT INTO applied VALUES (?, ?)", (provenance.message_id, answer.answers_message_id)
         )
+
+    def record_answer(connection: Any, *, subject: Iin, answer: Answer, provenance: Provenance, law: Any) -> Any:
+        note(connection, provenance, answer)
         return genuine(connection, subject=subject, answer=answer, provenance=provenance, law=law)
 
+    def record_answers(connection: Any, arrived: Sequence[store.Arrived], *, law: Any) -> Any:
+        for one in arrived:
+            note(connection, one.provenance, one.answer)
+        return several(connection, arrived, law=law)
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ending, "record_answer", record_answer)
+        patch.setattr(ending, "record_answers", record_answers)
         patch.setattr(answers, "record_answer", record_answer)
         yield
 

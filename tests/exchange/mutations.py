@@ -11,9 +11,9 @@ import datetime as dt
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +26,12 @@ from gateway.exchange.ask import Asker
 from gateway.exchange.asynchronous import answers, road
 from gateway.exchange.asynchronous.delivery import Fate
 from gateway.exchange.asynchronous.working import InboxWorker
-from gateway.exchange.journal import JournalWriter
+from gateway.exchange.journal import EntryKind, JournalEntry, JournalWriter
 from gateway.exchange.operator import Act
-from gateway.exchange.outbox import Lease, State
+from gateway.exchange.outbox import Closing, Lease, State
 from gateway.exchange.sending import Wire
 from gateway.exchange.tables import EXCHANGE, JOURNAL
-from gateway.systems import SystemDefinition
+from gateway.systems.definition import SystemDefinition
 from gateway.trust import throwaway_pki
 from tests.exchange.asynchronous.world import async_folder
 from tests.exchange.machines import AsyncMachine, Machine, SyncMachine, search
@@ -53,7 +53,13 @@ def _rows_obey_anybody(patch: pytest.MonkeyPatch) -> None:
         connection.execute(update(EXCHANGE).where(EXCHANGE.c.message_id == message_id).values(**values))
         return True
 
+    def settle_all(connection: Any, closings: Sequence[Closing]) -> None:
+        for one in closings:
+            values = {"state": one.state, "outcome": one.outcome, "code": one.code, "answered_at": one.at}
+            change(connection, one.message_id, reply_journal_id=one.reply_journal_id, due_at=None, **values)
+
     patch.setattr(outbox, "_change", change)
+    patch.setattr(outbox, "settle_all", settle_all)
 
 
 def _open_rows_obey_any_holder(patch: pytest.MonkeyPatch) -> None:
@@ -63,6 +69,12 @@ def _open_rows_obey_any_holder(patch: pytest.MonkeyPatch) -> None:
         "_change",
         lambda connection, message_id, lease=None, **values: genuine(connection, message_id, None, **values),
     )
+    settle_all = outbox.settle_all
+    patch.setattr(
+        outbox,
+        "settle_all",
+        lambda connection, closings: settle_all(connection, [replace(one, lease=None) for one in closings]),
+    )
 
 
 def _what_may_not_be_repeated_is(patch: pytest.MonkeyPatch) -> None:
@@ -70,23 +82,22 @@ def _what_may_not_be_repeated_is(patch: pytest.MonkeyPatch) -> None:
 
 
 def _a_wish_that_was_taken_over_is_asked_all_the_same(patch: pytest.MonkeyPatch) -> None:
-    genuine = due.link
+    genuine = due.link_all
 
-    def link(*given: Any) -> bool:
+    def link_all(*given: Any) -> bool:
         genuine(*given)
         return True
 
-    patch.setattr(due, "link", link)
+    patch.setattr(due, "link_all", link_all)
 
 
 def _an_answer_is_applied_and_its_row_stays_open(patch: pytest.MonkeyPatch) -> None:
-    genuine = outbox.settle
+    genuine = outbox.settle_all
 
-    def settle(connection: Any, message_id: str, *, state: State, **values: Any) -> None:
-        if state is not State.ANSWERED:
-            genuine(connection, message_id, state=state, **values)
+    def settle_all(connection: Any, closings: Sequence[Closing]) -> None:
+        genuine(connection, [one for one in closings if one.state is not State.ANSWERED])
 
-    patch.setattr(outbox, "settle", settle)
+    patch.setattr(outbox, "settle_all", settle_all)
 
 
 def _nobody_looks_after_the_dead(patch: pytest.MonkeyPatch) -> None:
@@ -109,13 +120,16 @@ def _a_wish_whose_question_was_given_up_is_forgotten(patch: pytest.MonkeyPatch) 
 
 
 def _a_verdict_is_written_over_what_was_journalled(patch: pytest.MonkeyPatch) -> None:
-    genuine = JournalWriter.append_verdict
+    genuine = JournalWriter.append_many
 
-    def append_verdict(self: JournalWriter, connection: Any, about_id: int, *given: Any, **named: Any) -> int:
-        connection.execute(update(JOURNAL).where(JOURNAL.c.id == about_id).values(verdict=named["verdict"]))
-        return genuine(self, connection, about_id, *given, **named)
+    def append_many(self: JournalWriter, connection: Any, entries: Sequence[JournalEntry]) -> tuple[int, ...]:
+        for entry in entries:
+            if entry.kind is EntryKind.VERDICT:
+                row = update(JOURNAL).where(JOURNAL.c.id == entry.about_id)
+                connection.execute(row.values(verdict=entry.verdict))
+        return genuine(self, connection, entries)
 
-    patch.setattr(JournalWriter, "append_verdict", append_verdict)
+    patch.setattr(JournalWriter, "append_many", append_many)
 
 
 def _what_was_answered_may_be_sent_again(patch: pytest.MonkeyPatch) -> None:

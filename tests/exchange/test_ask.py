@@ -40,7 +40,7 @@ from gateway.shep.messages import ErrorInfo, StatusInfo
 from gateway.shep.names import SOAP_11
 from gateway.signing.key_info import KeyInfoForm
 from gateway.signing.keys import SoftwareKey
-from gateway.systems import SystemDefinition
+from gateway.systems.definition import SystemDefinition
 from gateway.trust.store import TrustStore
 from gateway.trust.verdict import RevocationMode
 from tests.exchange.world import (

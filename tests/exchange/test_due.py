@@ -13,7 +13,7 @@ from gateway.database import reading, writing
 from gateway.exchange import due
 from gateway.exchange.due import LEASE, Due, Reason
 from gateway.exchange.tables import DUE
-from gateway.systems import Retry
+from gateway.systems.definition import Retry
 from tests.exchange.world import NOW, OTHER, PERSON
 
 DAY = dt.timedelta(days=1)

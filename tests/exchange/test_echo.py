@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 from gateway.errors import OutcomeUnknown, PeerUnavailable
 from gateway.exchange.echo import SERVICE_ID, EchoResult, echo
 from gateway.exchange.journal import Journal, JournalWriter
-from gateway.exchange.transport import Reply
+from gateway.exchange.transport import Reply, one_by_one
 from gateway.shep import sync_channel
 from gateway.shep.faults import SUCCESS
 from gateway.shep.messages import ErrorInfo, ResponseInfo
@@ -56,6 +56,8 @@ def test_request_and_reply_are_journalled(engine: Engine, keys: Keys, register: 
 
 class Answering(Register):
     """Has a service of that name after all."""
+
+    post_many = one_by_one
 
     def post(self, url: str, content: bytes, **_: Any) -> Reply:
         assert sync_channel.read_request(body_of(content, self.keys["gateway"])).info.service_id == SERVICE_ID

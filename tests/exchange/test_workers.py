@@ -6,28 +6,35 @@ import dataclasses
 import datetime as dt
 import threading
 from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, select
+from lxml import etree
+from sqlalchemy import Connection, Engine, event, insert, select, update
 from structlog.testing import capture_logs
 
 from gateway import telemetry
 from gateway.database import engine_for, reading, upgrade, writing
-from gateway.errors import OutcomeUnknown, PeerUnavailable, StoreError
-from gateway.exchange import circuit, due, outbox
+from gateway.errors import MappingError, OutcomeUnknown, PeerUnavailable, StoreError
+from gateway.exchange import circuit, due, ending, outbox
 from gateway.exchange.circuit import CircuitPolicy
 from gateway.exchange.due import Due, Reason
 from gateway.exchange.ending import NOT_AWAITED
-from gateway.exchange.journal import Journal, MessageDirection
+from gateway.exchange.journal import EntryKind, Journal, MessageDirection
 from gateway.exchange.limits import ExchangeLimits
 from gateway.exchange.outbox import State
-from gateway.exchange.tables import DUE, JOURNAL_BODY
+from gateway.exchange.results import AskResult
+from gateway.exchange.tables import CIRCUIT, DUE, JOURNAL_BODY
 from gateway.exchange.workers import WorkerPool
-from gateway.model import Outcome
+from gateway.model import Answer, Iin, Outcome, Query
+from gateway.registry import store as registry_store
 from gateway.registry.tables import FACT
+from gateway.regulation.law import Law
 from gateway.shep.messages import StatusInfo
+from gateway.systems.definition import SystemDefinition
 from gateway.trust.store import TrustStore
 from tests.exchange.fleet import (
     CBDI_SERVICE,
@@ -158,13 +165,162 @@ def test_a_store_that_fails_ends_the_turn(small: Fleet) -> None:
 
 def test_a_worker_that_is_told_to_end_lets_go_of_what_it_did_not_begin(small: Fleet) -> None:
     small.want(PERSON, OTHER)
-    worker = small.worker(batch=8, stop=lambda: bool(small.register.requests))
-    worker.work_once()
-    assert len(small.rows()) == 1
+    small.worker(batch=8, stop=lambda: True).work_once()
+    assert small.rows() == ()
     with reading(small.engine) as connection:
         leases = connection.execute(select(DUE.c.leased_until)).scalars().all()
     assert leases == [None, None]
-    assert small.work() == 1  # another worker takes it at once
+    assert small.work(small.worker(batch=8)) == 1  # another worker takes both at once
+
+
+# ---------------------------------------------------------------- groups
+
+
+@contextmanager
+def commits(engine: Engine) -> Iterator[list[object]]:
+    """What was committed meanwhile, one for each transaction."""
+    made: list[object] = []
+
+    def committed(connection: object) -> None:
+        made.append(connection)
+
+    event.listen(engine, "commit", committed)
+    yield made
+    event.remove(engine, "commit", committed)
+
+
+def spoil_the_first() -> Callable[[bytes], bytes]:
+    replies: list[bytes] = []
+
+    def change(data: bytes) -> bytes:
+        replies.append(data)
+        return data.replace(b"<responseDate>2026", b"<responseDate>2025") if len(replies) == 1 else data
+
+    return change
+
+
+def fails_for(iin: Iin, definitions: Mapping[str, SystemDefinition]) -> dict[str, SystemDefinition]:
+    genuine = definitions["cbdi"]
+
+    class Failing:
+        def build_request(self, query: Query) -> etree._Element:
+            if query.subject == iin:
+                raise MappingError("this person cannot be asked about")
+            return genuine.mapper.build_request(query)
+
+        def read_response(self, payload: etree._Element) -> Answer:
+            return genuine.mapper.read_response(payload)
+
+    return {**definitions, "cbdi": dataclasses.replace(genuine, mapper=Failing())}
+
+
+def test_a_group_shares_its_transactions_and_nothing_else(fleet: Fleet) -> None:
+    fleet.want(PERSON, OTHER)
+    with commits(fleet.engine) as made:
+        assert fleet.worker(batch=8).work_once().worked
+    # recovery, rows that are due, wishes taken; questions stored, replies stored, answers applied
+    assert len(made) == 6
+    assert [row.state for row in fleet.rows()] == [State.ANSWERED] * 2
+    assert len({row.reply_journal_id for row in fleet.rows()}) == 2
+    assert {row.subject for row in fleet.rows()} == {PERSON, OTHER}
+    for row in fleet.rows():
+        found = {
+            record.kind: record.verdict for record in Journal(fleet.engine).list_entries(message_id=row.message_id)
+        }
+        assert found == {EntryKind.REQUEST: "signed", EntryKind.REPLY: "accepted"}
+
+
+def test_one_reply_of_a_group_that_must_not_be_used_does_not_touch_the_others(fleet: Fleet) -> None:
+    fleet.want(PERSON, OTHER)
+    fleet.register.change = spoil_the_first()
+    fleet.worker(batch=8).work_once()
+    assert sorted(row.state for row in fleet.rows()) == [State.ANSWERED, State.REFUSED]
+    (refused,) = (row for row in fleet.rows() if row.state is State.REFUSED)
+    assert refused.code == "digest"
+
+
+def test_one_reply_of_a_group_that_never_came_does_not_touch_the_others(fleet: Fleet) -> None:
+    fleet.want(PERSON, OTHER)
+    calls = []
+
+    def first_is_lost() -> None:
+        calls.append(1)
+        fleet.register.error = OutcomeUnknown("lost") if len(calls) == 1 else None
+
+    fleet.register.before_reply = first_is_lost
+    fleet.worker(batch=8).work_once()
+    assert sorted(row.state for row in fleet.rows()) == [State.ANSWERED, State.UNKNOWN]
+
+
+def test_a_row_that_somebody_closed_meanwhile_does_not_undo_the_group(fleet: Fleet) -> None:
+    fleet.want(PERSON, OTHER)
+    calls = []
+
+    def drop_the_first() -> None:
+        calls.append(1)
+        if len(calls) == 2:
+            with writing(fleet.engine) as connection:
+                outbox.settle(connection, "ours-1", state=State.DROPPED, outcome=Outcome.UNKNOWN, at=NOW)
+
+    fleet.register.before_reply = drop_the_first
+    fleet.worker(batch=8).work_once()
+    assert [row.state for row in fleet.rows()] == [State.DROPPED, State.ANSWERED]
+    verdicts = {
+        record.message_id: record.verdict
+        for record in Journal(fleet.engine).list_entries(direction=MessageDirection.IN)
+    }
+    assert verdicts == {"ours-1": NOT_AWAITED, "ours-2": "accepted"}
+
+
+def test_a_wish_that_somebody_else_took_does_not_undo_the_group(fleet: Fleet) -> None:
+    fleet.want(PERSON, OTHER)
+    asker = fleet.asker()
+    with writing(fleet.engine) as connection:
+        wishes = due.take_due(connection, NOW, 8, holder="mine")
+        connection.execute(update(DUE).where(DUE.c.iin == PERSON.value).values(lease_holder="somebody else"))
+    results = dict(zip([wish.iin for wish in wishes], asker.ask_all_due(wishes, holder="mine"), strict=True))
+    assert results[PERSON] is None
+    answered = results[OTHER]
+    assert isinstance(answered, AskResult)
+    assert answered.state is State.ANSWERED
+    assert len(fleet.rows()) == 1
+
+
+def test_a_wish_of_which_no_question_can_be_made_does_not_keep_the_group(fleet: Fleet) -> None:
+    fleet.want(PERSON, OTHER)
+    fleet.systems = fails_for(PERSON, fleet.systems)
+    fleet.worker(batch=8).work_once()
+    assert [(row.subject, row.state) for row in fleet.rows()] == [(OTHER, State.ANSWERED)]
+    with reading(fleet.engine) as connection:
+        wish = connection.execute(select(DUE).where(DUE.c.iin == PERSON.value)).one()
+    assert (wish.reason, wish.failures, wish.lease_holder) == (due.Reason.RETRY, 1, "")
+
+
+def test_an_answer_that_contradicts_itself_is_refused_and_the_rest_of_its_group_is_kept(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    genuine = registry_store.record_answers
+
+    def contradicts(connection: Connection, arrived: Sequence[registry_store.Arrived], *, law: Law) -> Any:
+        if any(one.subject == PERSON for one in arrived):
+            raise MappingError("two records under one key")
+        return genuine(connection, arrived, law=law)
+
+    monkeypatch.setattr(ending, "record_answers", contradicts)
+    fleet.want(PERSON, OTHER)
+    fleet.worker(batch=8).work_once()
+    assert {row.subject: row.state for row in fleet.rows()} == {PERSON: State.REFUSED, OTHER: State.ANSWERED}
+
+
+def test_a_group_to_a_service_that_stands_still_waits_but_for_one_that_tries(fleet: Fleet) -> None:
+    fleet.want(PERSON, OTHER)
+    with writing(fleet.engine) as connection:
+        service = fleet.systems["cbdi"].service_ids[0]
+        values = {"service_id": service, "failures": 5, "openings": 1, "open_until": NOW, "next_slot_at": None}
+        connection.execute(insert(CIRCUIT), values)
+    fleet.worker(batch=8).work_once()
+    assert sorted(row.state for row in fleet.rows()) == [State.ANSWERED, State.WAITING]
+    assert len(fleet.register.requests) == 1
 
 
 # ---------------------------------------------------------------- retries

@@ -19,7 +19,7 @@ from gateway.exchange.ask import Asker
 from gateway.exchange.business import signed_payload
 from gateway.exchange.journal import JournalWriter
 from gateway.exchange.question import AskPolicy
-from gateway.exchange.transport import Reply
+from gateway.exchange.transport import Reply, one_by_one
 from gateway.exchange.verification import TrustPolicy
 from gateway.model import Citizen, Disability, Household, Iin, iin_control_digit
 from gateway.regulation.law import Law
@@ -31,7 +31,8 @@ from gateway.shep.payload import PayloadCodec, decode
 from gateway.signing.key_info import KeyInfoForm
 from gateway.signing.keys import SoftwareKey, load_signing_key
 from gateway.signing.wss import sign_body, verify_envelope
-from gateway.systems import SystemDefinition, find_systems
+from gateway.systems.definition import SystemDefinition
+from gateway.systems.finding import find_systems
 from gateway.trust.store import TrustStore
 from gateway.trust.throwaway_pki import ThrowawayPki
 from gateway.trust.verdict import RevocationMode
@@ -130,6 +131,8 @@ class Register:
     timeouts: list[tuple[float, float, int]] = field(default_factory=list)
     before_reply: Callable[[], None] = lambda: None
     sent: list[bytes] = field(default_factory=list)
+
+    post_many = one_by_one
 
     def post(
         self, url: str, content: bytes, *, connect_timeout_s: float, reply_timeout_s: float, max_reply_bytes: int

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from lxml import etree
 
+from gateway.apart import TextApart
 from gateway.model import Answer, Iin, Query
 from gateway.sandbox.simulator import SimulatedGateway
 from gateway.shep import sync_channel
@@ -16,7 +17,7 @@ from gateway.shep.payload import PayloadCodec, decode
 from gateway.signing.key_info import KeyInfoForm
 from gateway.signing.keys import SigningKey
 from gateway.signing.wss import sign_body, verify_envelope
-from gateway.systems import SystemDefinition
+from gateway.systems.definition import SystemDefinition
 from gateway.trust.store import TrustStore
 
 NOW = dt.datetime(2026, 11, 20, 9, 30, tzinfo=dt.UTC)
@@ -48,8 +49,14 @@ class Client:
     def request(self, slug: str, subject: Iin, *, message_id: str = "", service_id: str = "") -> bytes:
         return self.sign(self.body(slug, subject, message_id=message_id, service_id=service_id))
 
-    def sign(self, body: etree._Element, form: KeyInfoForm = KeyInfoForm.KEY_IDENTIFIER) -> bytes:
-        return sign_body(body, self.key, form=form)
+    def sign(
+        self,
+        body: etree._Element,
+        form: KeyInfoForm = KeyInfoForm.KEY_IDENTIFIER,
+        *,
+        apart: TextApart | None = None,
+    ) -> bytes:
+        return sign_body(body, self.key, form=form, apart=apart)
 
     def read(self, reply: bytes) -> SyncResponse | ErrorInfo:
         """What a verified reply says. Raises when its signature does not hold."""

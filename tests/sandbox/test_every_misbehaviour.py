@@ -12,10 +12,10 @@ from sqlalchemy import Engine, func, select
 from gateway import resources
 from gateway.database import engine_for, reading, upgrade
 from gateway.exchange.ask import Asker
+from gateway.exchange.http_transport import HttpTransport
 from gateway.exchange.journal import JournalWriter
 from gateway.exchange.outbox import State
 from gateway.exchange.question import AskPolicy
-from gateway.exchange.transport import HttpxTransport
 from gateway.exchange.verification import TrustPolicy
 from gateway.model import Outcome
 from gateway.registry.tables import FACT
@@ -55,8 +55,8 @@ HARMLESS = frozenset({Misbehaviour.DRIP, Misbehaviour.SKEW, Misbehaviour.CHANGED
 
 
 @pytest.fixture(scope="module")
-def transport() -> Iterator[HttpxTransport]:
-    with HttpxTransport() as transport:
+def transport() -> Iterator[HttpTransport]:
+    with HttpTransport() as transport:
         yield transport
 
 
@@ -77,7 +77,7 @@ def store(sqlite_url: str) -> Iterator[Engine]:
 def make_asker(
     store: Engine,
     sandbox: RunningSandbox,
-    transport: HttpxTransport,
+    transport: HttpTransport,
     load_key: Callable[[str], SigningKey],
     trust: TrustStore,
     law: Law,

@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
+from contextlib import nullcontext
+from dataclasses import replace
 
+import httpx
+import pytest
+
+from gateway.apart import Spool, TextApart
+from gateway.errors import TrustRefused
+from gateway.sandbox.misbehaviour import read_order
 from gateway.sandbox.server import RunningSandbox
 from gateway.sandbox.simulator import SimulatedGateway
 from gateway.sandbox.storage import CREDENTIALS, FileStorage, StorageBounds
@@ -23,6 +31,10 @@ from gateway.shep.temporary_storage import (
     encode_content,
     read_storage_response,
 )
+from gateway.signing.wss import verify_envelope
+from gateway.trust.validate import validate
+from gateway.trust.verdict import RevocationMode
+from gateway.xml import XmlBounds
 from tests.sandbox.integrator import NOW, Client
 
 CONTENT = "Анықтама. Справка.".encode()
@@ -102,3 +114,84 @@ def test_the_login_of_the_storage_is_another_one() -> None:
     for wrong in (StorageCredentials("fund-test", "hush"), StorageCredentials(CREDENTIALS.sender_id, "hush")):
         answer = storage.answer(StorageRequest(StorageAction.CONFIRM, wrong, file_ids=("file-1",)), now=NOW)
         assert answer == StorageResponse(StorageAction.CONFIRM, "WRONG_CREDENTIALS")
+
+
+# ---------------------------------------------------------------- large files
+
+LARGE = bytes(range(256)) * 8_000
+TEXT = encode_content(LARGE).encode()
+
+
+def text_apart() -> TextApart:
+    spool = Spool()
+    spool.write(TEXT)
+    return spool.text()
+
+
+def large_upload(apart: TextApart) -> StorageRequest:
+    return replace(upload(b""), uploads=(FileUpload("0", apart.mark, "large.bin"),))
+
+
+def test_a_large_file_is_kept_as_its_text_and_its_answer_has_the_mark() -> None:
+    storage, apart = FileStorage(), text_apart()
+    (stored,) = storage.answer(large_upload(apart), now=NOW, apart=apart).results
+    down = storage.answer(about(StorageAction.DOWNLOAD, stored.file_id), now=NOW)
+    assert down.results[0].content == apart.mark
+    assert storage.apart_of(down) is apart
+    told = storage.answer(about(StorageAction.GET_FILE_INFO, stored.file_id), now=NOW)
+    assert told.results[0].info is not None
+    assert told.results[0].info.size_bytes == len(LARGE)
+    assert storage.apart_of(told) is None
+
+
+def test_a_download_holds_one_large_file_and_names_the_rest() -> None:
+    storage, apart = FileStorage(), text_apart()
+    ids = [storage.answer(large_upload(apart), now=NOW, apart=apart).results[0].file_id for _ in range(2)]
+    ids.append(storage.answer(upload(CONTENT), now=NOW).results[0].file_id)
+    down = storage.answer(about(StorageAction.DOWNLOAD, *ids), now=NOW)
+    assert [one.status for one in down.results] == ["OK", "ONE_LARGE_FILE_AT_A_TIME", "OK"]
+    assert [one.content is None for one in down.results] == [False, True, False]
+
+
+def test_a_large_text_that_is_no_base64_is_damaged_and_a_mark_alone_is_no_file() -> None:
+    spool = Spool()
+    spool.write(b"A" * 1_600_001)
+    damaged = spool.text()
+    answer = FileStorage().answer(large_upload(damaged), now=NOW, apart=damaged)
+    assert answer.results[0].status == "CONTENT_NOT_BASE64"
+    assert FileStorage().answer(large_upload(damaged), now=NOW).results[0].status == "CONTENT_NOT_BASE64"
+
+
+def test_a_large_message_over_the_socket_is_judged_as_any_other(sandbox: RunningSandbox, client: Client) -> None:
+    def post(data: bytes) -> httpx.Response:
+        return httpx.post(sandbox.sync_url, content=data, timeout=60, trust_env=False)
+
+    apart = text_apart()
+    info = RequestInfo("m-large", SERVICE_ID, NOW, Sender("fund-test"))
+    body = build_request(info, build_storage_request(large_upload(apart)), PayloadCodec.ELEMENT)
+    short = client.sign(body, apart=apart)
+    whole = b"".join(apart.whole(short))
+    assert b"<status>OK</status>" in post(whole).content
+    touched = whole.replace(TEXT[:4_000], TEXT[4:4_000] + b"AAAA")
+    assert b"SCE006" in post(touched).content
+    assert b"SCE001" in post(whole.replace(b"</content>", b"&#65;</content>")).content
+
+
+@pytest.mark.parametrize("kind", ["cut_body", "lose_reply", "stranger_signer", "slow"])
+def test_a_large_answer_misbehaves_on_order(sandbox: RunningSandbox, client: Client, kind: str) -> None:
+    apart = text_apart()
+    stored = sandbox.simulator.storage.answer(large_upload(apart), now=NOW, apart=apart).results[0]
+    order = read_order({"kind": kind, "seconds": 0.1} if kind == "slow" else {"kind": kind}, [])
+    sandbox.orders.place(order)
+    info = RequestInfo(f"m-{kind}", SERVICE_ID, NOW, Sender("fund-test"))
+    asked = build_storage_request(about(StorageAction.DOWNLOAD, stored.file_id))
+    request = client.sign(build_request(info, asked, PayloadCodec.ELEMENT))
+    cut = pytest.raises(httpx.RemoteProtocolError) if kind in ("cut_body", "lose_reply") else nullcontext()
+    with cut:
+        reply = httpx.post(sandbox.sync_url, content=request, timeout=60, trust_env=False).content
+    if kind == "slow":
+        assert TEXT in reply
+    if kind == "stranger_signer":
+        signed = verify_envelope(reply, certificates=client.trust, bounds=XmlBounds(max_bytes=10_000_000))
+        with pytest.raises(TrustRefused):
+            validate(signed.certificate, client.trust, at=NOW, revocation=RevocationMode.PREFER)

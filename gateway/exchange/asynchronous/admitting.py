@@ -15,7 +15,7 @@ from gateway.exchange.serve import ServicePolicy
 from gateway.shep.async_messages import AsyncMessage, MessageType
 from gateway.shep.faults import FaultCode
 from gateway.signing.certificate import Certificate
-from gateway.systems import Channel, SystemDefinition
+from gateway.systems.definition import Channel, SystemDefinition
 from gateway.xml import canonicalize
 
 

@@ -31,7 +31,7 @@ from gateway.registry.store import record_answer
 from gateway.regulation.law import Law
 from gateway.shep.async_messages import MessageType
 from gateway.signing.keys import SigningKey
-from gateway.systems import SystemDefinition
+from gateway.systems.definition import SystemDefinition
 from gateway.telemetry import Flow, step
 
 _LOG: Final = structlog.get_logger()

@@ -22,7 +22,7 @@ from gateway.shep.payload import PayloadCodec
 from gateway.signing.keys import SigningKey
 from gateway.signing.own import check_made
 from gateway.signing.wss import sign_body
-from gateway.systems import RequestPayloadSignature, SystemDefinition
+from gateway.systems.definition import RequestPayloadSignature, SystemDefinition
 from gateway.telemetry import Flow, step
 
 _FLOW: Final[Flow] = "out.async"

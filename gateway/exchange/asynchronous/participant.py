@@ -22,12 +22,13 @@ from gateway.exchange.inbox import ReplayWindow
 from gateway.exchange.journal import Journal, JournalWriter
 from gateway.exchange.limits import DEFAULT_LIMITS, ExchangeLimits
 from gateway.exchange.question import AskPolicy
+from gateway.exchange.quota import UNLIMITED, Quotas
 from gateway.exchange.serve import DEFAULT_WINDOW, Service, ServicePolicy
 from gateway.exchange.transport import Transport
 from gateway.exchange.verification import TrustPolicy
 from gateway.regulation.law import Law
 from gateway.signing.keys import SigningKey
-from gateway.systems import SystemDefinition
+from gateway.systems.definition import SystemDefinition
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,7 @@ def participant(
     journal: JournalWriter,
     policies: Mapping[str, ServicePolicy] | None = None,
     window: ReplayWindow = DEFAULT_WINDOW,
+    quotas: Quotas = UNLIMITED,
     limits: ExchangeLimits = DEFAULT_LIMITS,
     holder: str = "one message",
     jitter: Callable[[], float] = lambda: 1.0,
@@ -91,6 +93,7 @@ def participant(
         trust=trust,
         policy=receiver_policy,
         new_session_id=new_message_id,
+        quotas=quotas,
     )
     fetcher = Fetcher(engine=engine, gateway=calls, door=door, clock=clock, new_message_id=new_message_id)
     answers = AnswerDesk(engine=engine, key=key, trust=trust, policy=policy, law=law, clock=clock)

@@ -8,7 +8,7 @@ leaves (docs/decisions/0024). What it means is worked out afterwards: gateway.ex
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final
@@ -18,9 +18,9 @@ from lxml import etree
 from sqlalchemy import Connection, Engine
 
 from gateway import telemetry
-from gateway.database import writing
+from gateway.database import reading, writing
 from gateway.errors import RequestRefused
-from gateway.exchange import inbox
+from gateway.exchange import inbox, quota
 from gateway.exchange.asynchronous import delivery
 from gateway.exchange.asynchronous.admitting import Door
 from gateway.exchange.calls import CHANNEL
@@ -28,7 +28,8 @@ from gateway.exchange.inbox import Arrival, Arrived
 from gateway.exchange.journal import EntryKind, JournalEntry, JournalWriter, MessageDirection, Verdict
 from gateway.exchange.outgoing import Outgoing, SignedFaults, sign_and_check
 from gateway.exchange.question import check_fits_channel
-from gateway.exchange.refusals import Refusal, failure_of, refusal_of, shown_id
+from gateway.exchange.quota import UNLIMITED, Meter, Quotas
+from gateway.exchange.refusals import NamedRefusal, Refusal, failure_of, refusal_of, shown_id
 from gateway.exchange.serve import ServedReply
 from gateway.exchange.understanding import check_signer
 from gateway.exchange.verification import (
@@ -100,6 +101,7 @@ class Receiver:
         trust: TrustPolicy,
         policy: ReceiverPolicy,
         new_session_id: Callable[[], str],
+        quotas: Quotas = UNLIMITED,
     ) -> None:
         self._engine = engine
         self._journal = journal
@@ -108,6 +110,7 @@ class Receiver:
         self._trust = trust
         self._policy = policy
         self._new_session_id = new_session_id
+        self._meter = Meter(quotas)
         self._faults = {
             operation: SignedFaults(self._sign, partial(async_channel.build_fault, operation)) for operation in _OURS
         }
@@ -153,6 +156,13 @@ class Receiver:
         refusal = Refusal(FaultCode.MESSAGE_FORMAT, text, "too_large")
         return self._refuse(refusal, _Push(received_at, peer, None, body_bytes))
 
+    def overloaded(self, *, at: dt.datetime) -> ServedReply:
+        """The word that nothing more can be taken in: a fault, so that the gateway does not think we have the message.
+        Signed once a second, not journalled: nothing was read."""
+        text = "too many messages are in hand; deliver it again in a moment"
+        error = ErrorInfo(FaultCode.SERVICE_UNAVAILABLE, text, at)
+        return ServedReply(500, self._faults[Operation.SEND_MESSAGE].fault(error).data, "")
+
     # ------------------------------------------------------------ sendMessage
 
     def _take(self, push: _Push, verified: VerifiedMessage, message: AsyncMessage) -> ServedReply:
@@ -167,6 +177,8 @@ class Receiver:
             bins = frozenset[str]() if definition is None else self._policy.signer_bins
             check_signer(verified.certificate, self._key().certificate, bins)
             arrived = self._door.admit(message, verified.certificate, at=push.received_at, flow="push")
+            # an answer to a question of ours was asked for, however many there are
+            counters = self._check_quota(arrived) if definition is None else ()
         with step(5, _FLOW):
             body = async_channel.build_send_message_ack(
                 MessageAck(
@@ -179,19 +191,43 @@ class Receiver:
             check_fits_channel(body)
         outgoing = self._sign(body)
         with step(8, _FLOW), writing(self._engine) as connection:
-            arrival = self._register(connection, push, arrived, outgoing)
+            arrival = self._register(connection, push, arrived, outgoing, counters)
         _LOG.info(
             "exchange", action="pushed", arrival=str(arrival), message_id=shown_id(info.message_id), system=push.system
         )
         return ServedReply(200, outgoing.data, info.message_id)
 
-    def _register(self, connection: Connection, push: _Push, arrived: Arrived, outgoing: Outgoing) -> Arrival:
+    def _check_quota(self, arrived: Arrived) -> Sequence[quota.Counter]:
+        """The counters that the message is to be counted in; none where no quota applies, or it came before.
+
+        Raises NamedRefusal (`quota_used_up`): it is not acknowledged, and the gateway delivers it again.
+        """
+        if not self._meter.counts(arrived.sender, arrived.received_at):
+            return ()
+        with reading(self._engine) as connection:
+            if inbox.find_many(connection, (arrived.key,)):
+                return ()
+            (judged,) = self._meter.judge(connection, ((arrived.sender, arrived.received_at),))
+        if isinstance(judged, NamedRefusal):
+            raise judged
+        return judged
+
+    def _register(
+        self,
+        connection: Connection,
+        push: _Push,
+        arrived: Arrived,
+        outgoing: Outgoing,
+        counters: Sequence[quota.Counter],
+    ) -> Arrival:
         known = inbox.find_many(connection, (arrived.key,))
         verdict: str = Verdict.ACCEPTED
         if arrived.key in known:
             if inbox.judge(known[arrived.key], arrived.body_sha256) is Arrival.CLASH:
                 raise inbox.clash()
             verdict = DUPLICATE
+        else:
+            quota.add(connection, dict.fromkeys(counters, 1))
         request_id, reply_id = self._journal.append_many(
             connection, (self._incoming(push, verdict), self._answer(push, outgoing, EntryKind.REPLY))
         )

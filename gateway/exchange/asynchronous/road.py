@@ -19,51 +19,44 @@ from sqlalchemy import Connection, Engine
 from gateway.errors import (
     GatewayError,
     LeaseLost,
-    MalformedMessage,
     OperatorError,
     OutcomeUnknown,
     PeerError,
     PeerFault,
     PeerUnavailable,
-    SignatureRefused,
     Undecided,
 )
 from gateway.exchange import circuit, due, outbox
+from gateway.exchange.asynchronous.acknowledgement import read_acknowledgement
 from gateway.exchange.asynchronous.delivery import Fate, fate_of
 from gateway.exchange.asynchronous.message import SignedMessage, prepare_question
 from gateway.exchange.asynchronous.status import StatusReader
-from gateway.exchange.calls import CHANNEL, check_made_now, fault_of, refuse_redirect
+from gateway.exchange.asynchronous.terms import RowTerms
+from gateway.exchange.calls import CHANNEL
 from gateway.exchange.circuit import Admission
 from gateway.exchange.due import Due
-from gateway.exchange.ending import Ended, Tried, carries_consent, go_on_after, report, storing
+from gateway.exchange.ending import Ended, Tried, go_on_after, report, storing
 from gateway.exchange.journal import JournalWriter, Verdict
-from gateway.exchange.limits import DEFAULT_LIMITS, ExchangeLimits, circuit_policy, lease_of, retry_policy
+from gateway.exchange.limits import DEFAULT_LIMITS, ExchangeLimits, circuit_policy
 from gateway.exchange.outbox import URGENT, Exchange, NewExchange, State
 from gateway.exchange.question import AskPolicy
 from gateway.exchange.results import AskResult, step_of
-from gateway.exchange.retry import RetryPolicy, is_outage
-from gateway.exchange.sending import StoredReply, Target, Wire
+from gateway.exchange.retry import is_outage
+from gateway.exchange.sending import StoredReply, Wire
 from gateway.exchange.transport import Transport
-from gateway.exchange.understanding import check_signer, shown_code
-from gateway.exchange.verification import Evidence, TrustPolicy, verify_message
+from gateway.exchange.verification import Evidence, TrustPolicy
 from gateway.model import Consent, Iin, Outcome
-from gateway.shep import async_channel, envelope
-from gateway.shep.async_messages import MessageAck, MessageType
-from gateway.shep.messages import ErrorInfo
+from gateway.shep.async_messages import MessageType
 from gateway.signing.keys import SigningKey
-from gateway.systems import SystemDefinition, find_system
+from gateway.systems.definition import SystemDefinition
+from gateway.systems.finding import find_system
 from gateway.telemetry import Flow, step
-from gateway.xml import parse
 
 _LOG: Final = structlog.get_logger()
 _FLOW: Final[Flow] = "out.async"
 _ADMITTED: Final = Admission(True)
 #: code of a row that ends with the gateway's word that it has the message: nothing answers it
 ACKNOWLEDGED: Final = "acknowledged"
-#: how answers of our own services are tried: no system.toml says it
-_OUR_RETRY: Final = RetryPolicy(
-    attempts=8, first_delay_s=15.0, factor=3.0, longest_delay_s=3_600.0, repeatable=False, answers_for_status=False
-)
 
 
 class AsyncRoad:
@@ -98,6 +91,7 @@ class AsyncRoad:
         self._limits = limits
         self._holder = holder
         self._jitter = jitter
+        self._terms = RowTerms(systems, policy, limits)
         self.wire: Final = Wire(engine=engine, transport=transport, journal=journal, clock=clock)
 
     # ------------------------------------------------------------ steps 1 to 8
@@ -156,7 +150,7 @@ class AsyncRoad:
             priority=priority,
         )
         if admission is not None and admission.admitted:
-            until = asked_at + self._lease(message.system)
+            until = asked_at + self._terms.lease(message.system)
             return outbox.record(connection, new, holder=holder, leased_until=until)
         return outbox.record(connection, new, due_at=None if admission is None else admission.retry_at)
 
@@ -189,7 +183,7 @@ class AsyncRoad:
 
     def lease_of(self, row: Exchange) -> dt.timedelta:
         """How long the row is held while it is posted."""
-        return self._lease(row.system)
+        return self._terms.lease(row.system)
 
     @property
     def flow(self) -> Flow:
@@ -197,23 +191,18 @@ class AsyncRoad:
 
     def tried(self, row: Exchange, *, trial: bool = False, posted: bool = True) -> Tried:
         """By what the row is retried. Raises OperatorError (`unknown_system`)."""
-        if not row.system:
-            return Tried(_OUR_RETRY, self._limits.circuit, trial, posted)
-        definition = find_system(self._systems, row.system)
-        consent = carries_consent(definition, row.service_id)
-        retry = retry_policy(definition, self._limits, consent=consent)
-        return Tried(retry, circuit_policy(definition, self._limits), trial, posted)
+        return self._terms.tried(row, trial=trial, posted=posted)
 
     def can_ask(self, row: Exchange) -> bool:
         """Whether the gateway knows the message by an id that we know."""
-        return bool(self._name_of(row))
+        return bool(self._terms.name_of(row))
 
     def reconcile(self, row: Exchange) -> bool:
         """Ask what became of a leased row that may have arrived. True: it went nowhere, the same bytes may go again.
 
         False: the row is acknowledged, or asked about again later, or waits for its answer or the operator.
         """
-        name, tried = self._name_of(row), self.tried(row, posted=False)
+        name, tried = self._terms.name_of(row), self.tried(row, posted=False)
         if not name:
             with step(13, _FLOW), storing(self._engine) as connection:
                 outbox.doubt(connection, row.message_id, due_at=None, code=row.code, lease=row.lease)
@@ -236,7 +225,7 @@ class AsyncRoad:
                 correlation_id=row.correlation_id,
                 session_id=row.session_id,
                 at=now,
-                answer_due_at=self._answer_due(row, now),
+                answer_due_at=self._terms.answer_due(row, now),
                 lease=row.lease,
             )
         return False
@@ -247,16 +236,13 @@ class AsyncRoad:
         with contextlib.suppress(LeaseLost), step(13, _FLOW), storing(self._engine) as connection:
             go_on_after(connection, row, unknown, tried, now=self._clock(), jitter=self._jitter())
 
-    def _name_of(self, row: Exchange) -> str:
-        """By what name the gateway can be asked about the message; "" where its acknowledgement alone could tell."""
-        if row.wire_message_id:
-            return row.wire_message_id
-        return row.message_id if self.tried(row).retry.answers_for_status else ""
-
     def send(self, row: Exchange, body: bytes, *, trial: bool = False) -> AskResult:
-        """Steps 9 to 13 for a row that is leased: its bytes, once."""
+        """Steps 9 to 13 for a row that is leased: its bytes, once; nothing when its lease was lost on the way here."""
+        if not self._holds(row):
+            lost = LeaseLost(f"the lease on {row.message_id} ended before its post began; whoever took it over goes on")
+            return self._result(row, Ended(State.UNKNOWN), error=lost)
         try:
-            reply = self.wire.post(row, body, self._target(row.system), _FLOW)
+            reply = self.wire.post(row, body, self._terms.target(row.system), _FLOW)
         except (PeerUnavailable, OutcomeUnknown) as error:
             return self._without_ack(row, error, self.tried(row, trial=trial))
         return self.take_reply(row, reply, trial=trial)
@@ -265,7 +251,14 @@ class AsyncRoad:
         """Steps 11 to 13 for a row that is leased and an acknowledgement that is stored."""
         tried, evidence = self.tried(row, trial=trial, posted=posted), Evidence()
         try:
-            ack = self._read_ack(row, reply, evidence)
+            ack = read_acknowledgement(
+                reply,
+                service=row.system or row.service_id,
+                trust=self._trust,
+                policy=self._policy,
+                own_certificate=self._key().certificate,
+                evidence=evidence,
+            )
         except (PeerError, Undecided) as error:
             return self._without_ack(row, error, tried, reply=reply, evidence=evidence)
         now = self._clock()
@@ -278,7 +271,7 @@ class AsyncRoad:
                 correlation_id=ack.correlation_id or row.correlation_id,
                 session_id=ack.session_id,
                 at=now,
-                answer_due_at=self._answer_due(row, now) if answered else None,
+                answer_due_at=self._terms.answer_due(row, now) if answered else None,
                 lease=row.lease,
             )
             if obeyed and not answered:
@@ -298,52 +291,7 @@ class AsyncRoad:
             return self._result(row, Ended(State.UNKNOWN), error=LeaseLost("the row went on without this post"))
         return self._result(row, Ended(State.ACKNOWLEDGED if answered else State.ANSWERED))
 
-    # ------------------------------------------------------------ the acknowledgement
-
-    def _read_ack(self, row: Exchange, reply: StoredReply, evidence: Evidence) -> MessageAck:
-        policy = self._policy
-        with step(11, _FLOW):
-            refuse_redirect(reply.status)
-            try:
-                message = verify_message(
-                    reply.body,
-                    trust=self._trust,
-                    bounds=policy.bounds,
-                    at=reply.entry.at,
-                    evidence=evidence,
-                    service=row.system or row.service_id,
-                )
-            except SignatureRefused as error:
-                if error.code == "unsigned":
-                    raise self._unsigned_fault(reply.body) or error from None
-                raise
-            check_signer(message.certificate, self._key().certificate, policy.signer_bins)
-        with step(12, _FLOW):
-            content = async_channel.read_send_message_ack(message.body)
-            if isinstance(content, ErrorInfo):
-                raise fault_of(content)
-            if not content.message_id:
-                raise MalformedMessage("the acknowledgement names no message", code="missing_field")
-            # it repeats nothing of ours when ids are the gateway's: an old one must not give this message its ids
-            check_made_now(
-                content.response_date,
-                asked_at=reply.entry.at - dt.timedelta(seconds=policy.reply_timeout_s),
-                received_at=reply.entry.at,
-                tolerance=policy.clock_tolerance,
-            )
-        return content
-
-    def _unsigned_fault(self, data: bytes) -> PeerFault | None:
-        try:
-            _, body = envelope.split(parse(data, self._policy.bounds))
-            content = async_channel.read_send_message_ack(body)
-        except MalformedMessage:
-            return None
-        if not isinstance(content, ErrorInfo):
-            return None
-        fault = PeerFault(content.code, f"unsigned fault, not trusted: {shown_code(content.code)}", signed=False)
-        fault.code = "unsigned_fault"
-        return fault
+    # ------------------------------------------------------------ without one
 
     def _without_ack(
         self,
@@ -420,22 +368,15 @@ class AsyncRoad:
 
     # ------------------------------------------------------------ small things
 
-    def _target(self, system: str) -> Target:
-        if system:
-            return self._policy.target(find_system(self._systems, system))
-        policy = self._policy
-        return Target(policy.url, policy.connect_timeout_s, policy.reply_timeout_s, policy.max_reply_bytes)
-
-    def _lease(self, system: str) -> dt.timedelta:
-        target = self._target(system)
-        return lease_of(
-            connect_timeout_s=target.connect_timeout_s, reply_timeout_s=target.reply_timeout_s, limits=self._limits
-        )
-
-    def _answer_due(self, row: Exchange, now: dt.datetime) -> dt.datetime | None:
-        if not row.system:
-            return None
-        return now + dt.timedelta(seconds=find_system(self._systems, row.system).timeouts.answer_s)
+    def _holds(self, row: Exchange) -> bool:
+        """Whether nobody else begins with the row while it is posted. A lease of which too much went by on the way (a
+        stall, a gateway that was slow to say what it knows) is prolonged, if it is still there (decision 0065)."""
+        now, lease = self._clock(), self._terms.lease(row.system)
+        post = lease - dt.timedelta(seconds=self._limits.lease_margin_s)
+        if row.leased_until is not None and now + post <= row.leased_until:
+            return True
+        with storing(self._engine) as connection:
+            return outbox.renew(connection, row, leased_until=now + lease)
 
     def _result(self, row: Exchange, ended: Ended, *, error: GatewayError | None = None) -> AskResult:
         _LOG.info(

@@ -84,7 +84,7 @@ class ServiceDesk:
                 correlation_id=info.correlation_id or info.message_id,
                 route_id=info.route_id,
             ),
-            answer.payload,
+            answer.element,
             answer.codec,
             message_id=self._new_message_id(),
             system="",

@@ -19,7 +19,7 @@ from gateway.exchange.journal.entries import (
     Verdict,
 )
 from gateway.exchange.journal.reading import DEFAULT_LIMIT, Journal
-from gateway.exchange.journal.writing import JournalWriter
+from gateway.exchange.journal.writing import JournalWriter, verdict_about
 
 __all__ = [
     "DEFAULT_LIMIT",
@@ -36,4 +36,5 @@ __all__ = [
     "Revocation",
     "Signer",
     "Verdict",
+    "verdict_about",
 ]

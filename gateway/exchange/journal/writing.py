@@ -67,21 +67,47 @@ class JournalWriter:
         """Write what came of the message `about`, stored before as row `about_id`. One verdict for one message."""
         return self.append(
             connection,
-            replace(
+            verdict_about(
+                about_id,
                 about,
                 at=at,
                 step=step,
-                kind=EntryKind.VERDICT,
-                about_id=about_id,
-                body=None,
-                body_bytes=0,
-                signer=signer,
                 verdict=verdict,
+                signer=signer,
                 revocation=revocation,
                 deciding=deciding,
                 note=note,
             ),
         )
+
+
+def verdict_about(
+    about_id: int,
+    about: JournalEntry,
+    *,
+    at: dt.datetime,
+    step: int,
+    verdict: str,
+    signer: Signer = NOBODY,
+    revocation: Revocation = NOT_LOOKED_AT,
+    deciding: tuple[DecidingEvidence, ...] = (),
+    note: str = "",
+) -> JournalEntry:
+    """The row that says what came of the message `about`, stored before as row `about_id`."""
+    return replace(
+        about,
+        at=at,
+        step=step,
+        kind=EntryKind.VERDICT,
+        about_id=about_id,
+        body=None,
+        body_bytes=0,
+        signer=signer,
+        verdict=verdict,
+        revocation=revocation,
+        deciding=deciding,
+        note=note,
+    )
 
 
 #: places of the texts that come from outside, and the width of their columns

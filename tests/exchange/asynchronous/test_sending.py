@@ -98,6 +98,88 @@ def test_what_was_not_delivered_goes_again_with_the_same_bytes(make: Make, state
     assert first == second
 
 
+def not_delivered(world: World) -> None:
+    """A message of ours of which the gateway will say, when it is asked, that it did not get it."""
+    world.shep.lose = OutcomeUnknown("cut")
+    world.side.road.ask(SYSTEM, PERSON)
+    world.shep.lose = None
+    world.shep.states[world.exchange().message_id] = MessageState.NOT_DELIVERED
+    world.clock.move(minutes=5)
+
+
+def stall(world: World, meanwhile: Callable[[], object], *, before: Operation = Operation.GET_MESSAGE_STATUS) -> None:
+    """Let whoever hears the next reply to `before` stall for ten minutes, and something else happen at their end."""
+
+    def change(data: bytes) -> bytes:
+        if world.shep.asked[-1] is before:
+            world.shep.change = lambda data: data
+            world.clock.move(minutes=10)
+            meanwhile()
+        return data
+
+    world.shep.change = change
+
+
+def test_who_stalls_before_its_post_posts_nothing_when_somebody_else_has_posted(make: Make) -> None:
+    world = make(message_id="ours", idempotent=False)
+    not_delivered(world)
+    posted: list[int] = []
+
+    def another_worker() -> None:
+        world.send_due()
+        posted.append(len(world.shep.taken))
+        assert world.exchange().state is State.ACKNOWLEDGED
+
+    stall(world, another_worker)
+    world.send_due()
+    assert posted == [2]
+    assert len(world.shep.taken) == 2
+    row = world.exchange()
+    assert (row.state, row.wire_message_id) == (State.ACKNOWLEDGED, row.message_id)
+
+
+def test_who_stalls_before_its_post_posts_nothing_when_the_row_waits_for_another(make: Make) -> None:
+    world = make(message_id="ours", idempotent=False)
+    not_delivered(world)
+
+    def recovered() -> None:
+        from gateway.exchange.reconcile import recover
+
+        assert recover(world.engine, world.clock(), can_ask=lambda _: True) == 1
+
+    stall(world, recovered)
+    assert world.worker.work_once().worked
+    assert len(world.shep.taken) == 1
+    assert (world.exchange().state, world.exchange().code) == (State.UNKNOWN, "lease_ended")
+    # nothing is lost: whoever comes next asks anew, and posts
+    world.send_due()
+    assert (world.exchange().state, len(world.shep.taken)) == (State.ACKNOWLEDGED, 2)
+
+
+def test_who_stalls_and_is_still_the_only_one_prolongs_its_lease_and_posts(make: Make) -> None:
+    world = make(message_id="ours", idempotent=False)
+    not_delivered(world)
+    held: list[bool] = []
+
+    def look(data: bytes) -> bytes:
+        until = world.exchange().leased_until
+        held.append(until is not None and until > world.clock())
+        return data
+
+    stall(world, lambda: setattr(world.shep, "change", look))
+    world.send_due()
+    assert held == [True]
+    assert (world.exchange().state, len(world.shep.taken)) == (State.ACKNOWLEDGED, 2)
+
+
+def test_a_post_that_follows_at_once_costs_no_look_at_the_lease(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def looked(*_: object, **__: object) -> bool:
+        raise AssertionError("the lease was looked at")
+
+    monkeypatch.setattr("gateway.exchange.outbox.renew", looked)
+    assert world.side.road.ask(SYSTEM, PERSON).state is State.ACKNOWLEDGED
+
+
 def test_an_id_that_the_gateway_does_not_know_is_asked_about_again_and_ends_with_the_operator(make: Make) -> None:
     world = make(message_id="ours", idempotent=False)
     world.shep.lose = OutcomeUnknown("cut")
@@ -207,7 +289,7 @@ def test_an_acknowledgement_that_was_stored_before_a_crash_is_read_by_the_next_w
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr("gateway.exchange.asynchronous.road.verify_message", die)
+        patch.setattr("gateway.exchange.asynchronous.acknowledgement.verify_message", die)
         with pytest.raises(Killed):
             world.side.road.ask(SYSTEM, PERSON)
     world.clock.move(minutes=30)

@@ -21,7 +21,7 @@ from gateway.exchange.asynchronous.receiving import ReceiverPolicy
 from gateway.exchange.journal import Journal, JournalWriter
 from gateway.exchange.outbox import Exchange
 from gateway.exchange.tables import EXCHANGE, INBOX
-from gateway.exchange.transport import Reply
+from gateway.exchange.transport import Reply, one_by_one
 from gateway.exchange.workers import Worker
 from gateway.fund.consumer import SERVICE_ID, ConsumerStatusService
 from gateway.model import Household
@@ -43,7 +43,8 @@ from gateway.shep.messages import ErrorInfo, Sender
 from gateway.shep.payload import PayloadCodec, decode, encode
 from gateway.signing.key_info import KeyInfoForm
 from gateway.signing.wss import sign_body
-from gateway.systems import SystemDefinition, find_systems
+from gateway.systems.definition import SystemDefinition
+from gateway.systems.finding import find_systems
 from gateway.xml import parse
 from tests.exchange.world import HOUSEHOLD, NOW, URL, Keys, Register, body_of, law, message_ids, policy, trust
 
@@ -118,6 +119,8 @@ class Shep:
     def __post_init__(self) -> None:
         self._numbers = itertools.count(7_000_001)
         self.acks: list[MessageAck] = []
+
+    post_many = one_by_one
 
     def post(self, url: str, content: bytes, **_: object) -> Reply:
         assert url == ASYNC_URL
