@@ -19,7 +19,7 @@ from gateway.daemon.assembly import (
     watch,
     xml_bounds,
 )
-from gateway.daemon.endpoints import SYNC_PATH, App
+from gateway.daemon.endpoints import App
 from gateway.daemon.job_runner import JobRunner
 from gateway.daemon.journalling import (
     load_seal,
@@ -32,6 +32,7 @@ from gateway.daemon.journalling import (
 )
 from gateway.daemon.process import serve
 from gateway.daemon.readiness import BACKEND_NAMES, Check, echo_check, readiness, stamp_check
+from gateway.daemon.sync_endpoint import SYNC_PATH
 
 __all__ = [
     "BACKEND_NAMES",

@@ -13,6 +13,7 @@ from gateway.daemon.jobs import Action
 from gateway.daemon.journalling import prune_journal
 from gateway.database import reading, writing
 from gateway.exchange import due, inbox, quota, schedule_runs
+from gateway.exchange.import_notes import noting
 from gateway.exchange.journal import JournalWriter
 from gateway.exchange.stamping import Stamper, stamp_once
 from gateway.registry.due import recompute_due
@@ -28,14 +29,21 @@ def load_actions(
     loaded: settings.LoadedSettings, engine: Engine, journal: JournalWriter, stamper: Stamper | None, law: Law
 ) -> tuple[Action, ...]:
     """The actions that this configuration has use for."""
-    return (*_of_exchange(loaded, engine, journal, stamper), *_of_registry(loaded, engine, law))
+    return (*_of_exchange(loaded, engine, journal, stamper), *_of_registry(loaded, engine, journal, law))
 
 
-def _of_registry(loaded: settings.LoadedSettings, engine: Engine, law: Law) -> Iterator[Action]:
+def _of_registry(loaded: settings.LoadedSettings, engine: Engine, journal: JournalWriter, law: Law) -> Iterator[Action]:
     section = loaded.settings.registry
 
     def apply_lists(at: dt.datetime, _: str) -> None:
-        apply_complete(engine, law=law, at=at, folder=settings.lists_folder(loaded), processes=section.processes)
+        apply_complete(
+            engine,
+            law=law,
+            at=at,
+            folder=settings.lists_folder(loaded),
+            processes=section.processes,
+            contradicted=noting(journal),
+        )
 
     def recompute(at: dt.datetime, _: str) -> None:
         recompute_due(engine, day=law.local_day(at), known_at=at, law=law, processes=section.processes)

@@ -20,13 +20,13 @@ from gateway.daemon.outbound import jitter, load_limits, new_holder
 from gateway.errors import ConfigurationError
 from gateway.exchange.ask import Asker
 from gateway.exchange.asynchronous.participant import Participant
+from gateway.exchange.http_transport import HttpTransport
 from gateway.exchange.inbox import ReplayWindow
 from gateway.exchange.journal import JournalWriter
 from gateway.exchange.question import AskPolicy
 from gateway.exchange.quota import Limits, Quotas
 from gateway.exchange.serve import Server, ServicePolicy
 from gateway.exchange.stamping import Stamper
-from gateway.exchange.transport import HttpxTransport
 from gateway.exchange.verification import ServiceTrust, TrustPolicy
 from gateway.exchange.workers import Road
 from gateway.fund import consumer, intake, intake_service
@@ -41,7 +41,8 @@ from gateway.signing.certificate import Certificate
 from gateway.signing.gost.backend import choose_backend
 from gateway.signing.key_info import KeyInfoForm
 from gateway.signing.keys import SigningKey, load_signing_key
-from gateway.systems import SystemDefinition, find_systems
+from gateway.systems.definition import SystemDefinition
+from gateway.systems.finding import find_systems
 from gateway.trust.evidence import RevocationEvidence
 from gateway.trust.fetching import FetchingRules, HttpxFetcher, RevocationFetching
 from gateway.trust.signer_policy import SignerRules
@@ -76,7 +77,7 @@ class Gateway:
     journal: JournalWriter
     stamper: Stamper | None
     schedule: Schedule
-    transport: HttpxTransport
+    transport: HttpTransport
     asker: Asker
     server: Server
     #: the participant's side of the asynchronous channel
@@ -110,13 +111,13 @@ def assemble(loaded: settings.LoadedSettings, *, key: SigningKey | None = None) 
     keys = load_keys(loaded) if key is None else _keys_given(loaded, key)
     trust = load_trust(loaded)
     systems = load_systems(loaded)
-    law = load_regulation()
+    law = load_regulation(loaded)
     # the contract that we publish has to load before anything is served by it
     contract.load_contract(resources.path(contract.SYNC_CHANNEL))
     engine = open_store(loaded)
     database.check_revision(engine)
     key_info = KeyInfoForm(options.signing.key_info)
-    transport = HttpxTransport()
+    transport = HttpTransport()
     password = settings.secret(
         options.identity.sender_password, options.identity.sender_password_file, key="identity.sender_password_file"
     )
@@ -150,6 +151,7 @@ def assemble(loaded: settings.LoadedSettings, *, key: SigningKey | None = None) 
         policy=policy,
         policies=policies,
         window=replay_window(loaded),
+        quotas=load_quotas(loaded),
         server_bounds=server_bounds,
         journal=journal,
         clock=now,
@@ -429,6 +431,9 @@ def xml_bounds(loaded: settings.LoadedSettings, max_bytes: int) -> XmlBounds:
     return XmlBounds(max_bytes, section.max_elements, section.max_attributes, section.max_depth)
 
 
-def load_regulation() -> Law:
-    """The law as data, as it came with the program. Raises ConfigurationError."""
-    return load_law(resources.path("config/regulation"))
+def load_regulation(loaded: settings.LoadedSettings) -> Law:
+    """The law as data: what came with the program, and what `registry.law_folder` has instead.
+
+    Raises ConfigurationError.
+    """
+    return load_law(resources.path("config/regulation"), loaded.settings.registry.law_folder)

@@ -20,6 +20,8 @@ from gateway.telemetry import step
 
 ASYNC_PATH: Final = "/shep/async"
 _XML: Final = "text/xml; charset=utf-8"
+#: how often the log says that pushes are turned away
+_TOLD_EVERY_S: Final = 1.0
 _LOG: Final = structlog.get_logger()
 
 
@@ -28,10 +30,26 @@ def async_routes(gateway: Gateway) -> list[Route]:
     options = gateway.loaded.settings.server
     receiver = gateway.asynchronous.receiver
     admission = Admission(max_requests=options.max_requests_in_hand, max_bytes=options.max_bytes_in_hand)
+    told_at_s = 0.0
+
+    def turn_away(headers: dict[str, str] | None = None) -> Response:
+        nonlocal told_at_s
+        at = now()
+        if at.timestamp() - told_at_s >= _TOLD_EVERY_S:
+            told_at_s = at.timestamp()
+            _LOG.warning(
+                "exchange",
+                action="turned_away",
+                flow="in.push",
+                in_hand=admission.requests,
+                in_hand_bytes=admission.bytes,
+                turned_away=admission.turned_away,
+            )
+        return _answer(receiver.overloaded(at=at), headers)
 
     async def push(request: Request) -> Response:
         if not admission.enter():
-            return _overloaded()
+            return turn_away()
         held = 0
         try:
             received_at = now()
@@ -39,12 +57,13 @@ def async_routes(gateway: Gateway) -> list[Route]:
             received = bytearray()
             async for chunk in request.stream():
                 if not admission.take(len(chunk)):
-                    return _overloaded()
+                    # the rest is not read: the connection cannot be used again
+                    return turn_away({"connection": "close"})
                 held += len(chunk)
                 if held > options.max_request_bytes:
                     refuse = partial(receiver.refuse_too_large, held, received_at=received_at, peer=peer)
                     reply = await anyio.to_thread.run_sync(refuse)
-                    # the rest is not read: the connection cannot be used again
+                    # nor is the rest of this one
                     return _answer(reply, {"connection": "close"})
                 received += chunk
             data = bytes(received)
@@ -78,8 +97,3 @@ class _Acknowledgement(Response):
 
 def _answer(reply: ServedReply, headers: dict[str, str] | None = None) -> Response:
     return _Acknowledgement(reply.body, reply.status, headers, media_type=_XML)
-
-
-def _overloaded() -> Response:
-    """More is in hand than is allowed: nothing was read, and the gateway delivers again."""
-    return Response("busy: deliver it again later\n", 503, {"connection": "close", "retry-after": "5"})

@@ -19,13 +19,14 @@ from gateway.exchange.asynchronous.working import InboxWorker
 from gateway.exchange.inbox import ReplayWindow
 from gateway.exchange.journal import JournalWriter
 from gateway.exchange.question import AskPolicy
+from gateway.exchange.quota import Quotas
 from gateway.exchange.serve import Service, ServicePolicy
 from gateway.exchange.transport import Transport
 from gateway.exchange.verification import TrustPolicy
 from gateway.exchange.workers import Worked, WorkerPool
 from gateway.regulation.law import Law
 from gateway.signing.keys import SigningKey
-from gateway.systems import Channel, Delivery, SystemDefinition
+from gateway.systems.definition import Channel, Delivery, SystemDefinition
 from gateway.xml import XmlBounds
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ def load_participant(
     policy: AskPolicy,
     policies: Mapping[str, ServicePolicy],
     window: ReplayWindow,
+    quotas: Quotas,
     server_bounds: XmlBounds,
     journal: JournalWriter,
     clock: Callable[[], dt.datetime],
@@ -81,6 +83,7 @@ def load_participant(
         journal=journal,
         policies=policies,
         window=window,
+        quotas=quotas,
         limits=load_limits(loaded),
         holder=new_holder(),
         jitter=jitter,

@@ -17,10 +17,9 @@ from gateway.daemon.assembly import Gateway, now
 from gateway.daemon.async_endpoint import async_routes
 from gateway.daemon.observing import Observing
 from gateway.daemon.readiness import readiness
-from gateway.daemon.sync_endpoint import SyncEndpoint
+from gateway.daemon.sync_endpoint import SYNC_PATH, SyncEndpoint
 from gateway.shep import contract
 
-SYNC_PATH: Final = "/shep/sync"
 _XML: Final = "text/xml; charset=utf-8"
 
 Lifespan = Callable[[Starlette], contextlib.AbstractAsyncContextManager[None]]

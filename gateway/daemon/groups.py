@@ -1,7 +1,9 @@
 """Requests that are in hand together are answered together: one read, one commit (docs/decisions/0025).
 
-Nobody waits for a timer. A request that finds nothing under way is a group of its own at once; what comes while a group
-is under way is the next group. So groups grow with the load, and a lonely request is as quick as it can be.
+A request that finds nothing under way is a group of its own at once; what comes while a group is under way is the next
+group. So groups grow with the load, and a lonely request is as quick as it can be. Right after a group of several the
+next one waits a moment: those who have just been answered ask again, and of one large group everybody has more than of
+two small ones, since a group costs as much as four requests whatever its size (docs/decisions/0064).
 """
 
 from __future__ import annotations
@@ -14,6 +16,8 @@ from typing import Final, Generic, TypeVar
 
 #: what one commit carries at most: larger groups make everybody in them wait longer and save little more
 MAX_GROUP: Final = 32
+#: how long the next group waits after one of several
+_GATHER_S: Final = 0.003
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -26,16 +30,31 @@ class Groups(Generic[Item, Result]):
         """`work` gives one result for each item, in their order; what it raises reaches everybody of the group."""
         self._work = work
         self._max_group = max_group
-        self._waiting: deque[tuple[Item, asyncio.Future[Result]]] = deque()
+        self._waiting: deque[tuple[Item, Callable[[Result | Exception], None]]] = deque()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="groups")
+        #: a group is under way, or the next one gathers
         self._busy = False
+        self._gathering: asyncio.TimerHandle | None = None
+
+    def put(self, item: Item, done: Callable[[Result | Exception], None]) -> None:
+        """Have `work` look at one item. `done` is called in the event loop with what it made of it, or raised."""
+        self._waiting.append((item, done))
+        if not self._busy or (self._gathering is not None and len(self._waiting) >= self._max_group):
+            self._begin()
 
     async def result_of(self, item: Item) -> Result:
         """What `work` makes of one item."""
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        self._waiting.append((item, future))
-        if not self._busy:
-            self._begin()
+
+        def done(result: Result | Exception) -> None:
+            if future.cancelled():
+                return
+            if isinstance(result, Exception):
+                future.set_exception(result)
+            else:
+                future.set_result(result)
+
+        self.put(item, done)
         return await future
 
     def close(self) -> None:
@@ -43,21 +62,38 @@ class Groups(Generic[Item, Result]):
         self._thread.shutdown(wait=True)
 
     def _begin(self) -> None:
+        if self._gathering is not None:
+            self._gathering.cancel()
+            self._gathering = None
         group = [self._waiting.popleft() for _ in range(min(self._max_group, len(self._waiting)))]
         self._busy = True
-        running = asyncio.get_running_loop().run_in_executor(self._thread, self._work, [item for item, _ in group])
-        running.add_done_callback(lambda done: self._end([future for _, future in group], done))
+        loop = asyncio.get_running_loop()
+        self._thread.submit(self._run, loop, group)
 
-    def _end(self, futures: Sequence[asyncio.Future[Result]], done: asyncio.Future[Sequence[Result]]) -> None:
+    def _run(
+        self, loop: asyncio.AbstractEventLoop, group: Sequence[tuple[Item, Callable[[Result | Exception], None]]]
+    ) -> None:
+        results: Sequence[Result | Exception]
+        try:
+            results = self._work([item for item, _ in group])
+        except Exception as error:
+            results = [error] * len(group)
+        loop.call_soon_threadsafe(self._end, [done for _, done in group], results)
+
+    def _end(
+        self, waiting: Sequence[Callable[[Result | Exception], None]], results: Sequence[Result | Exception]
+    ) -> None:
+        if len(waiting) > 1 and len(self._waiting) < self._max_group:
+            self._gathering = asyncio.get_running_loop().call_later(_GATHER_S, self._gathered)
+        elif self._waiting:
+            self._begin()
+        else:
+            self._busy = False
+        for done, result in zip(waiting, results, strict=True):
+            done(result)
+
+    def _gathered(self) -> None:
+        self._gathering = None
         self._busy = False
         if self._waiting:
             self._begin()
-        error = done.exception()
-        results: Sequence[Result] = [] if error is not None else done.result()
-        for number, future in enumerate(futures):
-            if future.cancelled():
-                continue
-            if error is not None:
-                future.set_exception(error)
-            else:
-                future.set_result(results[number])

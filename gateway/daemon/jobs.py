@@ -10,7 +10,7 @@ from typing import Any, Final
 from gateway import resources, settings
 from gateway.errors import ConfigurationError, SystemFolderError
 from gateway.jobs import Job, JobError, make_job
-from gateway.systems import SystemDefinition
+from gateway.systems.definition import SystemDefinition
 from gateway.working_days import WorkingCalendar, load_working_calendar
 
 

@@ -10,12 +10,10 @@ from __future__ import annotations
 import datetime as dt
 import os
 import re
-import time
 from bisect import bisect_left
 from collections import Counter as Counting
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextvars import ContextVar
 from pathlib import Path
 from typing import Final
 
@@ -39,7 +37,7 @@ _MOST_WAITING: Final = 20_000
 
 
 class Metrics:
-    """Counts steps: a listener of gateway.telemetry. One for each process."""
+    """Counts steps: listens to the durations of gateway.telemetry. One for each process."""
 
     def __init__(self, shared_folder: Path | None = None) -> None:
         """`shared_folder`: an empty folder that all workers of this daemon share; None: there is one process."""
@@ -61,15 +59,10 @@ class Metrics:
         #: flow, step and seconds of steps that are not in the histogram yet; any thread appends
         self._taken: deque[tuple[Flow, int, float]] = deque()
         self._codes: set[str] = set()
-        self._started: ContextVar[tuple[float, ...]] = ContextVar("started", default=())
 
-    def entered(self, number: int, flow: Flow) -> None:  # noqa: ARG002
-        self._started.set((*self._started.get(), time.perf_counter()))
-
-    def left(self, number: int, flow: Flow, error: BaseException | None) -> None:
-        *before, started = self._started.get()
-        self._started.set(tuple(before))
-        self._taken.append((flow, number, time.perf_counter() - started))
+    def took(self, number: int, flow: Flow, seconds: float, error: BaseException | None) -> None:
+        """See gateway.telemetry.DurationListener."""
+        self._taken.append((flow, number, seconds))
         if error is not None:
             self._errors.labels(flow, str(number), self._code_of(error)).inc()
         if len(self._taken) >= _MOST_WAITING:

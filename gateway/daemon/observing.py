@@ -44,7 +44,7 @@ def observe(gateway: Gateway, shared_folder: Path | None = None) -> Observing:
     """
     options = gateway.loaded.settings.tracing
     metrics = Metrics(shared_folder)
-    telemetry.listen(metrics)
+    telemetry.listen_to_durations(metrics)
     if not options.otlp_url:
         return Observing(metrics, metrics.flush)
     tracing, provider = start_tracing(options.otlp_url, options.sample_ratio)

@@ -13,14 +13,17 @@ import socket
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import anyio.to_thread
 import uvicorn
 from starlette.applications import Starlette
 
 from gateway import database, settings
+from gateway.daemon.accepting import Acceptor, Holdings
 from gateway.daemon.alarm import AlarmClock
 from gateway.daemon.assembly import Gateway, assemble
 from gateway.daemon.connections import BoundedConnection, close_slow
@@ -49,6 +52,7 @@ def serve(
             return
 
         # whichever worker is asked for /metrics answers for all of them
+        holdings = Holdings(options.workers)
         with tempfile.TemporaryDirectory(prefix="gateway-metrics-") as shared:
 
             def work(worker: Worker) -> None:
@@ -59,6 +63,7 @@ def serve(
                     key=key,
                     parent_gone=worker.parent_gone,
                     shared_metrics=Path(shared),
+                    place=Place(holdings, worker.number - 1),
                 )
 
             supervise(
@@ -74,15 +79,19 @@ def run_one(
     key: SigningKey | None = None,
     parent_gone: int | None = None,
     shared_metrics: Path | None = None,
+    place: Place | None = None,
 ) -> None:
-    """One process on a bound socket. It drains too when `parent_gone`, the end of a pipe, is closed at the other."""
+    """One process on a bound socket. It drains too when `parent_gone`, the end of a pipe, is closed at the other.
+
+    `place`: among the processes that share the socket; None: there is one process.
+    """
     with assemble(loaded, key=key) as gateway:
         observing = observe(gateway, shared_metrics)
-        _leave_alone_what_stays()
-        _Server(gateway, AlarmClock(gateway), observing, on_listening, parent_gone).run(sockets=[bound])
+        leave_alone_what_stays()
+        _Server(gateway, AlarmClock(gateway), observing, on_listening, parent_gone, place).run(sockets=[bound])
 
 
-def _leave_alone_what_stays() -> None:
+def leave_alone_what_stays() -> None:
     """What was made for the whole life of the process is not looked through for garbage again and again: a twentieth
     of a served answer's processor time."""
     gc.collect()
@@ -99,6 +108,14 @@ def _refuse_workers_on_sqlite(loaded: settings.LoadedSettings) -> None:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One of several processes behind a socket, from 0 on."""
+
+    holdings: Holdings
+    number: int
+
+
 class _Server(uvicorn.Server):
     """uvicorn, which says when it listens, bounds its connections and drains against one deadline."""
 
@@ -109,12 +126,15 @@ class _Server(uvicorn.Server):
         observing: Observing,
         on_listening: Callable[[], None],
         parent_gone: int | None,
+        place: Place | None,
     ) -> None:
         options = gateway.loaded.settings.server
         self._alarm = alarm
         self._observing = observing
         self._on_listening = on_listening
         self._parent_gone = parent_gone
+        self._place = place
+        self._acceptor: Acceptor | None = None
         self._drain_s = options.drain_timeout_s
         self._request_timeout_s = options.request_timeout_s
         self._deadline_s: float | None = None
@@ -127,18 +147,37 @@ class _Server(uvicorn.Server):
                 access_log=False,
                 server_header=False,
                 lifespan="on",
-                http=BoundedConnection.limited_to(options.max_connections),
+                http=BoundedConnection.limited_to(options.max_connections, self._app.sync),
                 timeout_graceful_shutdown=int(options.drain_timeout_s),
             )
         )
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
+        if self._place is None or sockets is None:
+            await super().startup(sockets)
+        else:
+            await super().startup([])
+            self._accept(self._place, sockets[0])
         if self.started:
             self._on_listening()
 
+    def _accept(self, place: Place, bound: socket.socket) -> None:
+        config, state = self.config, self.server_state
+
+        def make() -> asyncio.Protocol:
+            protocol: Any = config.http_protocol_class
+            made: asyncio.Protocol = protocol(config=config, server_state=state, app_state=self.lifespan.state)
+            return made
+
+        self._acceptor = Acceptor(
+            bound, make, holdings=place.holdings, number=place.number, held=lambda: len(state.connections)
+        )
+        self.servers = [self._acceptor]  # type: ignore[list-item]
+
     async def on_tick(self, counter: int) -> bool:
         self._observing.metrics.flush()
+        if self._acceptor is not None:
+            self._acceptor.tell()
         if counter % 10 == 0:  # ten ticks are a second
             close_slow(self.server_state.connections, self._request_timeout_s)
         return await super().on_tick(counter)

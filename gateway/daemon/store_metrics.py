@@ -15,6 +15,7 @@ from gateway.exchange import schedule_runs
 from gateway.exchange.schedule_runs import RunState
 from gateway.exchange.tables import CIRCUIT, DUE, EXCHANGE, INBOX, JOURNAL_HEAD, QUOTA, SCHEDULE_RUN
 from gateway.registry.freshness import feed_ages
+from gateway.settings import Settings
 
 #: rows of ours that somebody still has to do something about; closed ones are the journal's
 _OPEN_EXCHANGE = ("waiting", "asked", "acknowledged", "unknown", "quarantined")
@@ -112,7 +113,7 @@ def _circuits(connection: Connection, gateway: Gateway, at: dt.datetime) -> Iter
 
 
 def _quotas(connection: Connection, gateway: Gateway, at: dt.datetime) -> Metric:
-    known = {sender for service in gateway.loaded.settings.services.values() for sender in service.senders}
+    known = _configured_senders(gateway.loaded.settings)
     most: dict[tuple[str, str], float] = {}
     recent = select(QUOTA).where(QUOTA.c.starts_at > at - _PERIODS["day"], QUOTA.c.starts_at <= at)
     for row in connection.execute(recent).mappings():
@@ -121,9 +122,18 @@ def _quotas(connection: Connection, gateway: Gateway, at: dt.datetime) -> Metric
             most[key] = max(most.get(key, 0), row["count"])
     return gauges(
         "gateway_quota_used_requests",
-        "Requests of a sender in the running minute or day; other: the sender with the most that no service names",
+        "Requests of a sender in the running minute or day; other: of those that the configuration does not name, the "
+        "one with the most",
         _by("sender", "period", most),
     )
+
+
+def _configured_senders(settings: Settings) -> set[str]:
+    """Every senderId that the operator wrote down: no message can add to them."""
+    known = set(settings.quota.senders)
+    for service in settings.services.values():
+        known.update(service.senders, service.senders_reusing_ids, service.may_send)
+    return known
 
 
 def _journal(connection: Connection) -> Iterator[Metric]:

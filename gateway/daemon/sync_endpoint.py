@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final
+import datetime as dt
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple
 
 import anyio.to_thread
 import structlog
@@ -11,14 +13,24 @@ from starlette.types import Receive, Scope, Send
 from gateway.daemon.assembly import Gateway, now
 from gateway.daemon.groups import Groups
 from gateway.exchange.admission import Admission
+from gateway.exchange.refusals import failure_of
 from gateway.exchange.serve import Opened, ServedReply
 from gateway.telemetry import step
 
-#: verified between two events; what is larger would keep everybody else waiting, and goes to a thread
+SYNC_PATH: Final = "/shep/sync"
+#: verified with its group; what is larger would keep everybody else waiting, and goes to a thread of its own
 _INLINE_BYTES: Final = 64_000
 #: how often the log says that requests are turned away
 _TOLD_EVERY_S: Final = 1.0
 _LOG: Final = structlog.get_logger()
+
+
+class _Received(NamedTuple):
+    """A request nobody has looked into yet."""
+
+    data: bytes
+    received_at: dt.datetime
+    peer: str
 
 
 class SyncEndpoint:
@@ -28,15 +40,55 @@ class SyncEndpoint:
         options = gateway.loaded.settings.server
         self._server = gateway.server
         self._max_bytes = options.max_request_bytes
-        # who fetches evidence may wait for somebody else's server: not in the event loop
+        # who fetches evidence may wait for somebody else's server: not together with others
         self._inline_bytes = 0 if gateway.trust.refresh is not None else _INLINE_BYTES
         self.admission = Admission(max_requests=options.max_requests_in_hand, max_bytes=options.max_bytes_in_hand)
-        self._groups: Groups[Opened, ServedReply] = Groups(self._server.answer_many)
+        self._groups: Groups[Opened | _Received, ServedReply] = Groups(self._answer)
         self._told_at_s = 0.0
+        self.path = SYNC_PATH
 
     def close(self) -> None:
         """When no request is in hand any more."""
         self._groups.close()
+
+    # ------------------------------------------------------------ gateway.daemon.connections.SmallRequests
+
+    def admit(self, length: int) -> bool:
+        """Whether a request of that length is small, and there is room for it. It is let in by that."""
+        if length > min(self._inline_bytes, self._max_bytes):
+            return False
+        if not self.admission.has_room(length):
+            return False  # the ordinary way counts it, and says so
+        return self.admission.enter() and self.admission.take(length)
+
+    def leave(self, length: int) -> None:
+        """See gateway.daemon.connections.SmallRequests."""
+        self.admission.leave(length)
+
+    def take(self, data: bytes, peer: str, done: Callable[[ServedReply | None], None]) -> None:
+        """See gateway.daemon.connections.SmallRequests."""
+
+        def told(result: ServedReply | Exception) -> None:
+            if isinstance(result, Exception):
+                _LOG.error("exchange", action="unanswered", code=failure_of(result))
+                done(None)
+            else:
+                done(result)
+
+        self._groups.put(_Received(data, now(), peer), told)
+
+    def _answer(self, items: Sequence[Opened | _Received]) -> Sequence[ServedReply]:
+        server = self._server
+        return server.answer_many(
+            [
+                item
+                if isinstance(item, Opened)
+                else server.open(item.data, received_at=item.received_at, peer=item.peer)
+                for item in items
+            ]
+        )
+
+    # ------------------------------------------------------------ the ordinary way
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if not self.admission.enter():
@@ -73,11 +125,10 @@ class SyncEndpoint:
             if not message.get("more_body", False):
                 break
         data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        if len(data) <= self._inline_bytes:
-            opened = self._server.open(data, received_at=received_at, peer=peer)
-        else:
-            opened = await anyio.to_thread.run_sync(lambda: self._server.open(data, received_at=received_at, peer=peer))
-        await _send(send, await self._groups.result_of(opened))
+        item: Opened | _Received = _Received(data, received_at, peer)
+        if len(data) > self._inline_bytes:
+            item = await anyio.to_thread.run_sync(lambda: self._server.open(data, received_at=received_at, peer=peer))
+        await _send(send, await self._groups.result_of(item))
 
     async def _turn_away(self, send: Send, *, close: bool = False) -> None:
         at = now()

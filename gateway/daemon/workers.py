@@ -34,6 +34,8 @@ _LOG: Final = structlog.get_logger()
 class Worker:
     """What a process gets from its parent."""
 
+    #: its place, from 1 on; whoever is started again after it has the same
+    number: int
     #: to be called when it listens
     ready: Callable[[], None]
     #: the end of a pipe that is closed when the parent is gone
@@ -173,21 +175,21 @@ class _Fleet:
         pid = os.fork()
         if pid == 0:
             os.close(reading)
-            self._become_worker(writing)
+            self._become_worker(place.number, writing)
         os.close(writing)
         os.set_blocking(reading, False)
         place.pid, place.news, place.is_ready, place.started_s = pid, reading, False, time.monotonic()
         _LOG.info("workers", action="started", worker=place.number)
 
-    def _become_worker(self, news: int) -> NoReturn:
+    def _become_worker(self, number: int, news: int) -> NoReturn:
         # its own writing end would keep the pipe open after the parent is gone
         os.close(self.life[1])
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
-            signal.signal(number, signal.SIG_DFL)
+        for one in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
+            signal.signal(one, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         code = 0
         try:
-            self.work(Worker(lambda: _tell_news(news, b"+"), self.life[0]))
+            self.work(Worker(number, lambda: _tell_news(news, b"+"), self.life[0]))
         except GatewayError as error:
             _tell_news(news, error.message.encode())
             code = 2

@@ -89,3 +89,42 @@ def test_what_is_in_hand_is_bounded_in_number_and_bytes() -> None:
     admission.leave(6)
     assert admission.enter()
     assert (admission.requests, admission.bytes, admission.turned_away) == (2, 4, 2)
+
+
+def test_after_a_group_of_several_the_next_one_gathers_until_it_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.daemon.groups._GATHER_S", 3_600)
+
+    async def run() -> None:
+        work = Work()
+        groups: Groups[int, int] = Groups(work, max_group=3)
+        tasks = [asyncio.create_task(groups.result_of(number)) for number in (0, 1, 2)]
+        await asyncio.to_thread(work.begun.wait, 60)
+        work.go.set()
+        await asyncio.gather(*tasks)
+        tasks = [asyncio.create_task(groups.result_of(number)) for number in range(3, 6)]
+        await asyncio.gather(*tasks)
+        groups.close()
+        assert work.groups == [[0], [1, 2], [3, 4, 5]]
+
+    asyncio.run(run())
+
+
+def test_what_gathered_begins_when_the_moment_is_over_and_a_lonely_request_waits_for_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("gateway.daemon.groups._GATHER_S", 0.001)
+
+    async def run() -> None:
+        work = Work()
+        groups: Groups[int, int] = Groups(work, max_group=3)
+        tasks = [asyncio.create_task(groups.result_of(number)) for number in (0, 1, 2)]
+        await asyncio.to_thread(work.begun.wait, 60)
+        work.go.set()
+        await asyncio.gather(*tasks)
+        assert await groups.result_of(3) == 6
+        monkeypatch.setattr("gateway.daemon.groups._GATHER_S", 3_600)
+        assert [await groups.result_of(number) for number in (4, 5)] == [8, 10]
+        groups.close()
+        assert work.groups == [[0], [1, 2], [3], [4], [5]]
+
+    asyncio.run(run())

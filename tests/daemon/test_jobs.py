@@ -13,7 +13,7 @@ from gateway import settings
 from gateway.daemon.jobs import Action, Schedule, load_schedule
 from gateway.errors import ConfigurationError, SystemFolderError
 from gateway.jobs import Missed, make_job
-from gateway.systems import SystemDefinition
+from gateway.systems.definition import SystemDefinition
 from tests.exchange.world import systems
 from tests.test_settings import MINIMAL
 

@@ -14,11 +14,10 @@ from gateway.daemon.storage import load_storage
 from gateway.database import engine_for, upgrade
 from gateway.errors import ConfigurationError
 from gateway.exchange.journal import JournalWriter
-from gateway.exchange.temporary_storage import FileState
 from gateway.settings import StorageSettings
 from gateway.trust import throwaway_pki
 from tests.exchange.asynchronous.world import Clock
-from tests.exchange.test_temporary_storage import Store
+from tests.exchange.test_temporary_storage import NoTransport
 from tests.exchange.world import NOW, Keys, message_ids, policy, trust
 
 
@@ -34,12 +33,12 @@ def engine(tmp_path: Path) -> Engine:
     return engine
 
 
-def gateway(engine: Engine, keys: Keys, store: Store, **section: Any) -> Any:
+def gateway(engine: Engine, keys: Keys, **section: Any) -> Any:
     return SimpleNamespace(
         loaded=SimpleNamespace(settings=SimpleNamespace(storage=StorageSettings(**section)), file=Path("gateway.toml")),
         engine=engine,
         journal=JournalWriter(),
-        transport=store,
+        transport=NoTransport(),
         keys=lambda: keys["gateway"],
         trust=trust(keys.pki),
         policy=policy(),
@@ -50,17 +49,4 @@ def gateway(engine: Engine, keys: Keys, store: Store, **section: Any) -> Any:
 def test_without_its_login_the_error_says_what_to_set(engine: Engine, keys: Keys, section: dict[str, Any]) -> None:
     clock = Clock()
     with pytest.raises(ConfigurationError, match="GATEWAY_STORAGE__PASSWORD"):
-        load_storage(gateway(engine, keys, Store(keys, clock), **section), clock=clock, new_message_id=message_ids())
-
-
-def test_the_largest_file_fits_both_ways(engine: Engine, keys: Keys, tmp_path: Path) -> None:
-    clock = Clock()
-    store = Store(keys, clock)
-    section = {"sender_id": "store", "password": SecretStr("hush"), "max_file_bytes": 7_000_000}
-    storage = load_storage(gateway(engine, keys, store, **section), clock=clock, new_message_id=message_ids())
-    file, copy = tmp_path / "large", tmp_path / "copy"
-    file.write_bytes(b"\x00\x01\x02\xff" * 1_750_000)
-    stored = storage.upload("case/large", file)
-    assert stored.state is FileState.STORED
-    storage.download(stored.file_identifier, copy)
-    assert copy.read_bytes() == file.read_bytes()
+        load_storage(gateway(engine, keys, **section), clock=clock, new_message_id=message_ids())
