@@ -17,6 +17,10 @@ import psycopg
 _AS_USER = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
 
 
+#: waits until nobody holds its standard input any more; then runs the command after the folder, and removes the folder
+_GUARD = 'cat; folder=$1; shift; "$@"; rm -rf "$folder"'
+
+
 class NoPostgresql(Exception):
     """The programs of the server are not installed; says what to do."""
 
@@ -46,6 +50,8 @@ class Server:
 class Cluster(Server):
     """One cluster in `folder`, on a free port; it never touches one that is installed. Use as a context manager.
 
+    It ends with the process that made it, however that ends: a guard waits for that, stops it and removes the folder.
+
     `durable` False leaves out fsync: for tests in which only processes die, and not the machine. `small` keeps its log
     short: for a disk of some megabytes.
     """
@@ -67,13 +73,29 @@ class Cluster(Server):
         options = ["--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"]
         if self._small:
             options.append("--wal-segsize=1")
-        self._run("initdb", "-D", self._data, "-U", "postgres", *options)
-        self.start()
+        self._guard = subprocess.Popen(
+            ["sh", "-c", _GUARD, "guard", str(self._folder), *self._command("pg_ctl", *self._stop)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd="/",
+            start_new_session=True,  # what ends the tests as a group must leave it
+        )
+        try:
+            self._run("initdb", "-D", self._data, "-U", "postgres", *options)
+            self.start()
+        except BaseException:
+            self._end()
+            raise
         return self
 
     def __exit__(self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None) -> None:
-        self.stop(quietly=True)
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._end()
+
+    def _end(self) -> None:
+        assert self._guard.stdin is not None
+        self._guard.stdin.close()
+        self._guard.wait()
 
     def start(self) -> None:
         options = f"-p {self._port} -c listen_addresses=127.0.0.1 -c unix_socket_directories=''"
@@ -91,22 +113,29 @@ class Cluster(Server):
             return False
         return True
 
-    def stop(self, *, quietly: bool = False) -> None:
+    def stop(self) -> None:
         """At once, as when the plug is pulled: connections are cut, the next start recovers."""
-        self._run("pg_ctl", "-D", self._data, "-m", "immediate", "-w", "stop", check=not quietly)
+        self._run("pg_ctl", *self._stop)
+
+    @property
+    def _stop(self) -> list[str]:
+        return ["-D", self._data, "-m", "immediate", "-w", "stop"]
 
     @property
     def _data(self) -> str:
         return str(self._folder / "data")
 
-    def _run(self, program: str, *arguments: str, check: bool = True) -> None:
+    def _command(self, program: str, *arguments: str) -> list[str]:
+        return [*(_AS_USER if os.geteuid() == 0 else []), str(self._programs / program), *arguments]
+
+    def _run(self, program: str, *arguments: str) -> None:
         done = subprocess.run(
-            [*(_AS_USER if os.geteuid() == 0 else []), str(self._programs / program), *arguments],
+            self._command(program, *arguments),
             cwd=self._folder,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,  # pg_ctl's server would keep a pipe open
             stderr=subprocess.DEVNULL,
             check=False,
         )
-        if check and done.returncode:
+        if done.returncode:
             raise RuntimeError(f"{program} ended with {done.returncode}; see {self._folder}/log")

@@ -122,3 +122,17 @@ def test_a_broken_part_shows_in_readiness_by_its_name(loaded) -> None:
         codes = {check.name: check.code for check in daemon.readiness(gateway, later)}
         assert codes["certificate"] == "expired"
         assert codes["signature"] == codes["database"] == "ok"
+
+
+def test_the_daemon_judges_by_the_law_of_one_s_own_folder_or_not_at_all(loaded, tmp_path: Path) -> None:
+    law = tmp_path / "law"
+    registry = loaded.settings.registry.model_copy(update={"law_folder": law})
+    ours = dataclasses.replace(loaded, settings=loaded.settings.model_copy(update={"registry": registry}))
+    with pytest.raises(ConfigurationError) as refused:
+        daemon.assemble(ours)
+    assert refused.value.key == "registry.law_folder"
+    law.mkdir()
+    act = "{act: '009', title: t, standing: assumed, held: h, clauses: [{id: 009 p.1, kk: a, en: b, ru: c}]}"
+    (law / "009.yaml").write_text(act, encoding="utf-8")
+    with daemon.assemble(ours) as gateway:
+        assert {"004", "009"} < set(gateway.law.acts)

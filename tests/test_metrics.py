@@ -30,7 +30,7 @@ def samples(page: bytes) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]
 @pytest.fixture
 def metrics(monkeypatch: pytest.MonkeyPatch) -> Metrics:
     metrics = Metrics()
-    monkeypatch.setattr("gateway.telemetry._listeners", [metrics])
+    monkeypatch.setattr("gateway.telemetry._duration_listeners", [metrics])
     return metrics
 
 
@@ -98,7 +98,7 @@ from gateway import telemetry
 from gateway.daemon.metrics import Metrics, StoreMetrics
 import datetime as dt
 metrics = Metrics(Path(sys.argv[1]))
-telemetry.listen(metrics)
+telemetry.listen_to_durations(metrics)
 for _ in range(int(sys.argv[2])):
     with telemetry.step(8, "in.sync"):
         pass

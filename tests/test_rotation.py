@@ -30,7 +30,8 @@ from gateway.rotation import KeyRing, KeySource, Rotation, Watch, choose_key, of
 from gateway.shep import sync_channel
 from gateway.shep.messages import SyncResponse
 from gateway.shep.payload import PayloadCodec
-from gateway.signing.certificate import Certificate, NameKey, read_certificates
+from gateway.signing.certificate import Certificate, read_certificates
+from gateway.signing.distinguished_names import NameKey
 from gateway.signing.key_info import KeyInfoForm
 from gateway.signing.keys import SigningKey, SoftwareKey, load_signing_key
 from gateway.signing.wss import sign_body, verify_envelope

@@ -38,6 +38,12 @@ def test_paths_start_at_the_file(config: Path) -> None:
     assert loaded.settings.trust.folder == config.parent / "anchors"
 
 
+def test_the_law_of_one_s_own_lies_where_the_file_says(config: Path) -> None:
+    assert module.load(config, {}).settings.registry.law_folder is None
+    config.write_text(MINIMAL + '[registry]\nlaw_folder = "law"\n')
+    assert module.load(config, {}).settings.registry.law_folder == config.parent / "law"
+
+
 def test_a_key_in_a_token_is_no_path(config: Path) -> None:
     uri = "pkcs11:token=fund;object=gateway?module-path=/usr/lib/token.so"
     loaded = module.load(config, {"GATEWAY_SIGNING__KEY_FILE": uri})

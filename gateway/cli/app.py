@@ -24,6 +24,7 @@ keys_app = typer.Typer(help="Key files: what is in them, and how well they are p
 inbox_app = typer.Typer(help="Asynchronous messages that came and are not done.", no_args_is_help=True)
 exchange_app = typer.Typer(help="What we sent, and what became of it.", no_args_is_help=True)
 schedule_app = typer.Typer(help="What runs by the clock, each job once in the whole fleet.", no_args_is_help=True)
+storage_app = typer.Typer(help="Files in the gateway's temporary storage.", no_args_is_help=True)
 db_app = typer.Typer(help="The database.", no_args_is_help=True)
 config_app = typer.Typer(help="The configuration.", no_args_is_help=True)
 for _name, _group in (
@@ -34,6 +35,7 @@ for _name, _group in (
     ("exchange", exchange_app),
     ("inbox", inbox_app),
     ("schedule", schedule_app),
+    ("storage", storage_app),
     ("db", db_app),
     ("config", config_app),
 ):

@@ -11,7 +11,7 @@ from rich.markup import escape
 
 from gateway import daemon, resources
 from gateway.cli import output
-from gateway.cli.app import JsonOption, app
+from gateway.cli.app import ConfigOption, JsonOption, app, load_settings
 from gateway.errors import ConfigurationError
 from gateway.registry.cases import CaseResult, UnreadableCase, run_case
 from gateway.regulation.nodes import Node, read_yaml
@@ -21,10 +21,13 @@ from gateway.regulation.services import load_services
 @app.command("cases", epilog="Example: gateway cases tests/law/state_paid.yaml")
 def cases(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Files of cases, as in tests/law.")],
+    config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Judge cases of the law: facts and a day against the expected answer. Exit 1 when one fails."""
-    law, services = daemon.load_regulation(), load_services(resources.path("config/regulation"))
+    loaded = load_settings(config)
+    law = daemon.load_regulation(loaded)
+    services = load_services(resources.path("config/regulation"), loaded.settings.registry.law_folder)
     results: list[CaseResult] = []
     for path in files:
         scenarios = Node(path.name, "", read_yaml(path)).children().get("scenarios")

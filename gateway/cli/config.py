@@ -17,7 +17,7 @@ def check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     daemon.load_trust(loaded)
     daemon.load_keys(loaded)
     systems = daemon.load_systems(loaded)
-    daemon.load_regulation()
+    daemon.load_regulation(loaded)
     rows = settings.describe(loaded)
     if as_json:
         print_json(

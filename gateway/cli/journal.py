@@ -13,9 +13,10 @@ from rich.table import Table
 from sqlalchemy import Engine
 
 from gateway import daemon
+from gateway.apart import mark_in
 from gateway.cli.app import ConfigOption, JsonOption, journal_app, load_settings
 from gateway.cli.files import read_bytes, write_bytes
-from gateway.cli.output import NO, UNDECIDED, console, print_json, working
+from gateway.cli.output import NO, UNDECIDED, console, print_json, stderr, working
 from gateway.cli.parsing import moment
 from gateway.errors import ConfigurationError, OperatorError, PeerError
 from gateway.exchange import retention
@@ -139,6 +140,11 @@ def verify(
             f"({report.bodies_removed} removed by retention), {report.signatures} signatures, "
             f"{report.stamps} time stamps"
         )
+        if report.files_apart:
+            console.print(
+                f"{report.files_apart} signatures are over a file that is not in the journal and hold but for its"
+                " digest: `gateway storage prove` takes the file"
+            )
         console.print(f"head {report.head_sha256}")
         if report.undecided:
             console.print(f"[yellow]{report.undecided} could not be checked[/yellow]: certificates are not at hand")
@@ -170,6 +176,11 @@ def export(
     seal = daemon.load_seal(loaded)
     if entry_id is not None:
         message = stored_message(engine, entry_id, seal)
+        if mark_in(message.body) is not None:
+            stderr.print(
+                f"[yellow]note[/yellow] the journal has this message without its file: `gateway verify` cannot find its"
+                f" digest right, `gateway storage prove {entry_id} FILE` can"
+            )
         certificates = _path_of(loaded, message.body, message.at)
         data = write_evidence_file(message, certificates, _lists_of(loaded, certificates))
         if output is None:

@@ -27,6 +27,7 @@ from gateway.cli import (  # noqa: F401 - importing a module of commands registe
     sandbox,
     schedule,
     signatures,
+    storage,
 )
 from gateway.cli.app import app
 from gateway.cli.output import exit_code_of, show_error

@@ -18,7 +18,8 @@ from gateway.shep import envelope, names, sync_channel
 from gateway.shep.messages import ErrorInfo
 from gateway.shep.payload import PayloadCodec, decode
 from gateway.signing.names import DS
-from gateway.systems import SystemDefinition, find_system
+from gateway.systems.definition import SystemDefinition
+from gateway.systems.finding import find_system
 from gateway.xml import parse
 
 

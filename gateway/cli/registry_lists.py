@@ -15,13 +15,14 @@ from gateway.cli.parsing import day
 from gateway.cli.progress import bars
 from gateway.database import reading
 from gateway.errors import ConfigurationError, EditionNotInForce
+from gateway.exchange.import_notes import noting
 from gateway.model import Iin
 from gateway.registry import cached
 from gateway.registry.cached import CachedStanding
 from gateway.registry.days import known_by_default
 from gateway.registry.due import recompute_due
 from gateway.registry.imports.feeds import Scope, feed_named
-from gateway.registry.imports.run import import_file
+from gateway.registry.imports.run import ImportResult, import_file
 from gateway.registry.imports.telling import feed_of_file
 from gateway.registry.standing import Standing
 from gateway.registry.store import standing_of
@@ -47,12 +48,21 @@ def import_(
     """Take a list in: categories, payments, military submissions, treaty lists. All of it or nothing."""
     if not file.is_file():
         raise ConfigurationError("there is no file of this name", key=str(file))
-    loaded = load_settings(config)
-    law = daemon.load_regulation()
+    result = take_in(load_settings(config), file, feed, full=full)
+    show_import(result, import_document(result) if as_json else None)
+    if result.refused:
+        sys.exit(output.NO)
+
+
+def take_in(
+    loaded: settings.LoadedSettings, file: Path, feed: str | None, *, full: bool, evidence: str | None = None
+) -> ImportResult:
+    """Import a file now. `feed` None: what its columns tell. `evidence` and errors as `import_file`."""
+    law = daemon.load_regulation(loaded)
     engine = daemon.open_store(loaded)
     database.check_revision(engine)
     with bars() as progress:
-        result = import_file(
+        return import_file(
             engine,
             file,
             feed_of_file(file, law) if feed is None else feed_named(feed, law),
@@ -60,20 +70,29 @@ def import_(
             law=law,
             received_at=daemon.now(),
             folder=settings.lists_folder(loaded),
+            evidence=evidence,
             processes=loaded.settings.registry.processes,
             progress=progress,
+            contradicted=noting(daemon.load_writer(loaded)),
         )
-    if as_json:
-        output.print_json(
-            {
-                "read": result.read,
-                "applied": result.applied,
-                "unchanged": result.unchanged,
-                "refused": [{"line": one.line, "code": one.code, "message": one.message} for one in result.refused],
-                "absent": result.absent,
-                "import": result.import_id,
-            }
-        )
+
+
+def import_document(result: ImportResult) -> dict[str, Any]:
+    """What an import tells with --json (docs/reference/contract.md)."""
+    return {
+        "read": result.read,
+        "applied": result.applied,
+        "unchanged": result.unchanged,
+        "refused": [{"line": one.line, "code": one.code, "message": one.message} for one in result.refused],
+        "absent": result.absent,
+        "import": result.import_id,
+    }
+
+
+def show_import(result: ImportResult, document: dict[str, Any] | None) -> None:
+    """The document as JSON; None: in words."""
+    if document is not None:
+        output.print_json(document)
     else:
         write = output.console.print
         write(
@@ -85,8 +104,6 @@ def import_(
         if len(result.refused) > _SHOWN_REFUSALS:
             write(f"  … and {len(result.refused) - _SHOWN_REFUSALS} more: --json lists all, and table refused_line")
         write("run `gateway registry due` to compute the standing of the people concerned")
-    if result.refused:
-        sys.exit(output.NO)
 
 
 @registry_app.command("due", epilog="Example: gateway registry due --on 2026-03-01")
@@ -100,7 +117,7 @@ def due(
 ) -> None:
     """Compute again whose standing changes by that day, and of whom something was heard."""
     loaded = load_settings(config)
-    law = daemon.load_regulation()
+    law = daemon.load_regulation(loaded)
     engine = daemon.open_store(loaded)
     database.check_revision(engine)
     now = daemon.now()
@@ -133,7 +150,7 @@ def history(
     """What was said of a person, when, and whether the same would be said now of the same day."""
     person = Iin(iin)
     loaded = load_settings(config)
-    law = daemon.load_regulation()
+    law = daemon.load_regulation(loaded)
     now = daemon.now()
     wanted = day(on, key="--on")
     with reading(daemon.open_store(loaded)) as connection:

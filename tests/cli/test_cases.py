@@ -2,7 +2,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+import yaml
+
 from tests.cli.conftest import Run
+from tests.registry.imports.lists import person
 from tests.registry.law_cases import OWN_CASES, ROOT
 
 LAW_CASES = sorted((ROOT / "tests" / "law").glob("*.yaml"))
@@ -12,6 +16,51 @@ def test_the_project_s_own_cases_pass(run: Run) -> None:
     ran = run("cases", *LAW_CASES, "--json")
     assert (ran.code, ran.document) == (0, {"total": len(OWN_CASES), "passed": len(OWN_CASES), "failed": []})
     assert f"{len(OWN_CASES)} of {len(OWN_CASES)} cases pass" in run("cases", *LAW_CASES).stdout
+
+
+def test_cases_are_judged_by_the_law_of_one_s_own_folder(run: Run, tmp_path: Path) -> None:
+    shipped = (ROOT / "config" / "gateway.toml").read_text(encoding="utf-8")
+    config, law = tmp_path / "gateway.toml", tmp_path / "law"
+    config.write_text(shipped + '\n[registry]\nlaw_folder = "law"\n', encoding="utf-8")
+    law.mkdir()
+    act = yaml.safe_load((ROOT / "config" / "regulation" / "004.yaml").read_text(encoding="utf-8"))
+    act["editions"][0]["windows"]["state_retention_months"]["value"] = 4
+    (law / "004.yaml").write_text(yaml.safe_dump(act, allow_unicode=True), encoding="utf-8")
+    case = tmp_path / "retention.yaml"
+    case.write_text(
+        "scenarios:\n- {id: four months, kind: status, as_of: '2026-07-30', known_at: '2026-07-30',\n"
+        "  facts: {categories: [{category: children, assigned: '2026-02-10', removed: '2026-03-31'}]},\n"
+        "  expect: {insured: true, basis: retention_state, category: children, budget: republican,"
+        " valid_until: '2026-07-31'}}\n",
+        encoding="utf-8",
+    )
+    assert run("cases", case, "-c", config, "--json").document["failed"] == []
+    assert run("cases", case, "--json").document["passed"] == 0
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("cases", "x.yaml"),
+        ("registry", "standing", person(1)),
+        ("registry", "explain", person(1)),
+        ("registry", "history", person(1)),
+        ("registry", "due"),
+        ("registry", "feeds"),
+        ("registry", "simulate", "--reading", "state_retention_unit=whole_calendar_months"),
+        ("registry", "failure", "declare", "mod", "--from", "2026-03-01", "--reason", "letter 1"),
+    ],
+    ids=lambda command: " ".join(command[:2]),
+)
+def test_no_command_judges_by_another_law_when_the_own_one_is_not_there(
+    run: Run, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    config = tmp_path / "gateway.toml"
+    shipped = (ROOT / "config" / "gateway.toml").read_text(encoding="utf-8")
+    config.write_text(shipped + '\n[registry]\nlaw_folder = "law"\n', encoding="utf-8")
+    ran = run(*command, "-c", config, "--json")
+    assert (ran.code, ran.document["error"]["code"]) == (2, "configuration")
+    assert "key registry.law_folder: there is no such folder" in ran.document["error"]["message"]
 
 
 def test_a_case_that_fails_is_named_with_both_answers(run: Run, tmp_path: Path) -> None:

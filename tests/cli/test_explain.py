@@ -21,9 +21,11 @@ from gateway.database import engine_for, upgrade, writing
 from gateway.model import Answer, Fact, Iin, Outcome, Provenance
 from gateway.registry.cases import facts_of
 from gateway.registry.explanation import ProofKind, Told, explain
+from gateway.registry.facts import PayerType
 from gateway.registry.spans import Basis
 from gateway.registry.store import record_answer
 from gateway.registry.tried import Change, Tried
+from gateway.regulation.law import Residency
 from tests.cli.conftest import NOW, Run
 from tests.registry.law_cases import LAW, ROOT
 
@@ -226,6 +228,27 @@ def test_months_are_told_in_runs_and_the_missing_ones_are_named() -> None:
     assert any(one.startswith("оплачен месяц 2025-01…2026-01; поступил в Фонд 10.02.2026") for one in reported.facts)
 
 
+def test_who_paid_is_said_with_how_a_silent_list_is_read() -> None:
+    year = {"periods": "2025-01..2026-01", "received": {"month_offset": 1, "day": 10}}
+    (rule,) = [rule for rule in page({"payments": [year]}, "2026-02-20", Language.EN).rules if rule.reported]
+    assert "a general payer (so read unless the list says otherwise, A-40)" in rule.facts[0]
+    year = {"periods": "2026-01", "received": "2026-02-10", "payer": "art14_2_9"}
+    (rule,) = [rule for rule in page({"payments": [year]}, "2026-02-20", Language.EN).rules if rule.reported]
+    assert "by the list a payer of article 14 paragraph 2 item 9 of the Law" in rule.facts[0]
+
+
+def test_who_the_person_is_is_told_or_said_to_be_assumed() -> None:
+    def gate(facts: Mapping[str, Any], language: Language = Language.EN) -> Any:
+        return next(rule for rule in page(facts, "2026-03-01", language).rules if "R-29" in rule.rule)
+
+    assert gate({}).outcome == "no obstacle: nobody told who the person is; a citizen is assumed"
+    assert "азамат деп болжанады" in gate({}, Language.KK).outcome
+    assert gate({"residency": "kandas"}).outcome == "no obstacle"
+    assert gate({"residency": [{"is": "permanent_stateless", "from": "2026-02-01"}]}).facts == (
+        "told who the person is 2026-02-01; by enbek_is; a stateless person residing permanently [residency-0]",
+    )
+
+
 # ---------------------------------------------------------------- the words
 
 
@@ -237,10 +260,15 @@ def test_months_are_told_in_runs_and_the_missing_ones_are_named() -> None:
         (words.CHANGES, set(Change)),
         (words.TOLD, set(Told)),
         (words.PROOFS, set(ProofKind)),
+        (words.PAYERS, set(PayerType)),
+        (words.RESIDENCIES, set(Residency)),
         (words.BUDGETS, {"republican", "local", "payer", "exempt"}),
         (
             words.REASONS,
-            {"residency_excluded", "no_document_defined", "data_present", "documents_incomplete", "applied_before"},
+            {
+                *("residency_excluded", "residency_not_told", "stay_not_told"),
+                *("no_document_defined", "data_present", "documents_incomplete", "applied_before"),
+            },
         ),
     ],
 )

@@ -52,6 +52,14 @@ def test_a_list_is_taken_in_computed_and_remembered(run: Run, config: Path, tmp_
     assert run("registry", "history", person(9), "-c", config, "--json").document["answers"] == []
 
 
+def test_a_list_that_contradicts_itself_is_noted_in_the_journal(run: Run, config: Path, tmp_path: Path) -> None:
+    run("db", "upgrade", "-c", config)
+    file = csv(tmp_path / "list.csv", [pensioner(1), removed(pensioner(1), "2026-03-01"), pensioner(2)])
+    assert run("registry", "import", file, "-c", config).code == 1
+    note = run("journal", "list", "--verdict", "records_contradict", "-c", config, "--json").document
+    assert note["note"] == "import 1 of republican_categories: 2 lines contradict each other: 2, 3"
+
+
 def test_people_read_the_same_in_words(run: Run, config: Path, tmp_path: Path) -> None:
     run("db", "upgrade", "-c", config)
     good = csv(tmp_path / "good.csv", [pensioner(1)])

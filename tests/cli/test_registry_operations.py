@@ -1,4 +1,4 @@
-"""`gateway registry feeds`, `lists`, `failure`, `provisional`, `forget`, `simulate`; `gateway db backup` and kin."""
+"""`gateway registry feeds`, `lists`, `failure`, `stop`, `provisional`, `forget`, `simulate`; `db backup` and kin."""
 
 from __future__ import annotations
 
@@ -99,6 +99,44 @@ def test_a_failure_is_declared_and_closed_with_a_reason(registry: Run) -> None:
         "restored",
     )
     assert registry("failure", "close", "x", "--fixed", "today", "--reason", "r").code == 2
+
+
+def test_a_stop_of_the_state_s_payments_is_declared_closed_and_explained(registry: Run, tmp_path: Path) -> None:
+    registry("import", csv(tmp_path / "1.csv", [pensioner(1)]))
+    said = ("--from", "2026-11-10", "--reason", "nothing came", "--by", "Ann")
+    declared = registry("stop", "declare", "republican", *said, "--evidence", "letter 7")
+    assert declared.code == 0
+    assert "republican@2026-11-10 · Ann: nothing came · open" in declared.stdout
+    assert registry("stop", "declare", "republican", *said).code == 2
+    assert registry("stop", "declare", "federal", *said).code == 2
+    why = registry("explain", person(1)).stdout
+    assert "the state stopped paying 2026-11-10" in why
+    assert "a declaration letter 7; republican" in why
+    assert "declared by Ann: nothing came" in why
+    (proof,) = registry("explain", person(1), "--json").document["proofs"]["letter 7"]
+    assert (proof["kind"], proof["declared_by"], proof["reason"]) == ("declaration", "Ann", "nothing came")
+    closed = registry(
+        "stop", "close", "republican@2026-11-10", "--resumed", "2026-11-20", "--reason", "it came", "--json"
+    )
+    (found,) = closed.document["stops"]
+    assert found == registry("stop", "list", "--json").document["stops"][0]
+    assert (found["budget"], found["from"], found["resumed"], found["declared"]["evidence"]) == (
+        "republican",
+        "2026-11-10",
+        "2026-11-20",
+        "letter 7",
+    )
+    assert found["closed"]["evidence"] == "end of stop republican@2026-11-10"
+    assert "paid again 2026-11-20" in registry("stop", "list").stdout
+    assert registry("stop", "close", "x", "--resumed", "2026-11-20", "--reason", "r").code == 2
+
+
+def test_a_mistaken_stop_is_shown_as_withdrawn(registry: Run) -> None:
+    registry("stop", "declare", "local", "--from", "2026-11-10", "--reason", "a slip")
+    withdrawn = registry("stop", "close", "local@2026-11-10", "--resumed", "2026-11-10", "--reason", "not so")
+    assert "· withdrawn, " in withdrawn.stdout
+    opened = registry("stop", "declare", "local", "--from", "2026-11-11", "--reason", "so", "--json")
+    assert opened.document["stops"][0]["closed"] is None
 
 
 def test_an_application_is_decided(registry: Run) -> None:

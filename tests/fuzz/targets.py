@@ -15,13 +15,15 @@ from gateway.shep import sync_channel
 from gateway.shep.envelope import split
 from gateway.shep.payload import PayloadCodec, decode
 from gateway.signing import names
-from gateway.signing.certificate import Certificate, NameKey, parse_issuer_name, read_certificates
+from gateway.signing.certificate import Certificate, read_certificates
+from gateway.signing.distinguished_names import NameKey
 from gateway.signing.enveloped import VerifiedElement, verify_enveloped
 from gateway.signing.gost import pkcs12
+from gateway.signing.issuer_names import parse_issuer_name
 from gateway.signing.wss import VerifiedBody, verify_envelope
 from gateway.trust.crl import read_crls
 from gateway.xml import canonicalize, parse
-from tests.fuzz import seeds
+from tests.fuzz import messages, seeds
 from tests.fuzz.engine import Target, WrongAnswer
 from tests.fuzz.mutations import of_bytes, of_der, of_xml
 
@@ -284,10 +286,12 @@ def targets() -> dict[str, Target]:
         _verify_documents(),
         Target("containers", _read_container, seeds.pfx(), _mutate_container,
                ("gateway.signing.gost.pkcs12", "gateway.signing.gost.asn1")),
-        Target("certificates", _read_certificate, seeds.certificates(), of_der, ("gateway.signing.certificate",)),
-        Target("issuer names", _read_name, _NAMES, _mutate_name, ("gateway.signing.certificate",)),
+        Target("certificates", _read_certificate, seeds.certificates(), of_der,
+               ("gateway.signing.certificate", "gateway.signing.extensions", "gateway.signing.distinguished_names")),
+        Target("issuer names", _read_name, _NAMES, _mutate_name, ("gateway.signing.issuer_names",)),
         Target("CRLs", _read_list, seeds.crls(), of_der, ("gateway.trust.crl",)),
         Target("OCSP answers", _read_ocsp_answer, seeds.ocsp_answers(), of_der, ("gateway.trust.ocsp",)),
+        *messages.targets(),
     ]  # fmt: skip
     return {one.name: one for one in found}
 
@@ -301,6 +305,9 @@ NAMES = (
     "issuer names",
     "CRLs",
     "OCSP answers",
+    "async messages",
+    "stored files",
+    "Fund lists",
 )
 
 #: rounds of key derivation that a container may ask for here: each one costs time and teaches nothing

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,23 @@ def test_what_is_no_refusal_is_a_crash_and_is_told_once() -> None:
 def test_lines_of_the_program_guide_it() -> None:
     result = fuzz(targets()["envelopes"], 300)
     assert 0 < result.covered_lines <= result.lines
+
+
+@pytest.mark.parametrize(
+    ("name", "writer", "otherwise"),
+    [
+        ("async messages", "gateway.shep.async_channel.id_leaf", lambda name, text: f"<{name}>{text}x</{name}>"),
+        ("stored files", "gateway.shep.temporary_storage.id_leaf", lambda name, text: f"<{name}>{text}x</{name}>"),
+        ("Fund lists", "gateway.fund.intake.line_of", lambda values: ",".join(values).encode()),
+    ],
+)
+def test_what_is_written_otherwise_than_it_was_read_is_a_wrong_answer(
+    name: str, writer: str, otherwise: Callable[..., object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = targets()[name]
+    monkeypatch.setattr(writer, otherwise)
+    outcomes = [attempt(target.run, seed) for seed in target.seeds]
+    assert {one.kind for one in outcomes if isinstance(one, Crash)} == {"WrongAnswer"}
 
 
 @pytest.mark.parametrize("name", ["certificates", "CRLs", "containers"])

@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 from structlog.testing import capture_logs
 
 from gateway.exchange.outbox import State
-from gateway.exchange.transport import Reply
+from gateway.exchange.transport import Reply, one_by_one
 from gateway.exchange.verification import TrustPolicy
 from gateway.shep import sync_channel
 from gateway.signing.key_info import KeyInfoForm
@@ -100,6 +100,8 @@ def test_the_asker_never_reads_a_forgery(store: Engine, keys: Keys, register: Re
         """Answers with one forgery after the other, each made of a genuine answer to that very question."""
 
         place = 0
+
+        post_many = one_by_one
 
         def post(self, *arguments: Any, **options: Any) -> Reply:
             genuine = super().post(*arguments, **options)

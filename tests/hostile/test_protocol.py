@@ -14,13 +14,13 @@ from gateway.errors import MalformedMessage
 from gateway.exchange.outbox import State
 from gateway.exchange.results import AskResult
 from gateway.exchange.serve import ServedReply
-from gateway.exchange.transport import Reply
+from gateway.exchange.transport import Reply, one_by_one
 from gateway.shep import sync_channel
 from gateway.shep.envelope import build_envelope
 from gateway.shep.faults import FaultCode
 from gateway.shep.messages import ErrorInfo
 from gateway.shep.payload import PayloadCodec, decode
-from gateway.signing import wss
+from gateway.signing import frames, wss
 from gateway.signing.key_info import KeyInfoForm
 from gateway.signing.wss import sign_body, verify_envelope
 from gateway.xml import XmlBounds, parse
@@ -156,6 +156,8 @@ class Wire(Register):
     content_type: str = "text/xml"
     page: bytes | None = None
 
+    post_many = one_by_one
+
     def post(self, *arguments: Any, **options: Any) -> Reply:
         genuine = super().post(*arguments, **options)
         return Reply(self.http_status, self.content_type, genuine.body if self.page is None else self.page)
@@ -226,18 +228,28 @@ def test_an_answer_under_our_own_key_is_refused_in_whatever_encoding_its_certifi
     assert result.state is State.REFUSED
 
 
+@pytest.mark.parametrize("seen_before", [False, True])
 def test_the_body_of_a_signer_who_is_not_trusted_is_not_even_digested(
-    store: Engine, keys: Keys, monkeypatch: pytest.MonkeyPatch
+    seen_before: bool, store: Engine, keys: Keys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     digested: list[bytes] = []
-    genuine = wss.check_digest
+    genuine, genuine_alike = wss.check_digest, frames.is_digest
+    monkeypatch.setattr(frames, "_frames", {})
+    monkeypatch.setattr(frames, "_made", {})
 
     def recording(info: Any, canonical: bytes) -> None:
         digested.append(canonical)
         genuine(info, canonical)
 
+    def recording_alike(text: bytes, body: bytes, algorithm: Any) -> bool:
+        digested.append(body)
+        return genuine_alike(text, body, algorithm)
+
     target, echo = server(store, keys, Echo()), Echo()
+    if seen_before:
+        target.handle(question(keys), received_at=NOW)
     monkeypatch.setattr(wss, "check_digest", recording)
+    monkeypatch.setattr(frames, "is_digest", recording_alike)
     trusted, data = question(keys), question(keys, "stranger")
     target.handle(trusted, received_at=NOW)
     assert any(canonical in trusted for canonical in digested), "this is how a digest would be seen"
