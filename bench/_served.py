@@ -21,11 +21,13 @@ import psutil
 import psycopg
 from lxml import etree
 
-from gateway import daemon, resources
+from gateway import resources
 from gateway.database import engine_for, upgrade, writing
 from gateway.fund import consumer
 from gateway.model import Iin, Provenance, Query
+from gateway.registry.due import recompute_due
 from gateway.registry.store import record_answer
+from gateway.regulation.reading import load_law
 from gateway.sandbox.population import Population
 from gateway.shep import sync_channel
 from gateway.shep.messages import RequestInfo, Sender
@@ -33,7 +35,7 @@ from gateway.shep.payload import PayloadCodec
 from gateway.signing.key_info import KeyInfoForm
 from gateway.signing.keys import load_signing_key
 from gateway.signing.wss import sign_body
-from gateway.systems import find_systems
+from gateway.systems.finding import find_systems
 from gateway.trust import throwaway_pki
 from tests.cluster import Cluster
 
@@ -183,7 +185,7 @@ def _people_into(url: str, now: dt.datetime) -> list[Iin]:
     engine = engine_for(url)
     upgrade(engine)
     systems = find_systems([resources.mappers_path()])
-    law = daemon.load_regulation()
+    law = load_law(resources.path("config/regulation"))
     population = Population(PEOPLE, seed=1, as_of=now.date())
     people = list(population.persons())[:PEOPLE]
     with writing(engine) as connection:
@@ -196,5 +198,8 @@ def _people_into(url: str, now: dt.datetime) -> list[Iin]:
                 answer = system.mapper.read_response(system.simulator.answer_request(asked, household, now=now))
                 provenance = Provenance(str(uuid.uuid4()), slug, "CN=TEST REGISTER", "1", now)
                 record_answer(connection, iin, answer, provenance, law=law)
+    # what the schedule does every night: standings are kept, and a question about one reads it from there
+    known_at = dt.datetime.now(dt.UTC)
+    recompute_due(engine, day=law.local_day(known_at), known_at=known_at, law=law, processes=1)
     engine.dispose()
     return people

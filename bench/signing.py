@@ -22,7 +22,9 @@ from lxml import etree
 from bench._measure import median_us
 from gateway.signing import names
 from gateway.signing.algorithms import GOST_2015_512_URI, SIGNATURES
-from gateway.signing.certificate import Certificate, NameKey, _Certificate, _SubjectPublicKeyInfo
+from gateway.signing.certificate import Certificate
+from gateway.signing.certificate_asn1 import CertificateStructure, SubjectPublicKeyInfo
+from gateway.signing.distinguished_names import NameKey
 from gateway.signing.enveloped import sign_enveloped, verify_enveloped
 from gateway.signing.gost import asn1, curves, engine
 from gateway.signing.gost.backend import GostBackend
@@ -254,8 +256,8 @@ def _national_key(template: Certificate, backend: GostBackend) -> SoftwareKey:
     """A key whose certificate is the template's with another public key in it: who issued it is not asked here."""
     private_key = (2**500 + 4_711).to_bytes(64, "little")
     spki = asn1.write_public_key(asn1.PublicKey(asn1.GOST_2015_512, backend.public_key512(private_key)))
-    made = _Certificate.load(template.der)
-    made["tbs_certificate"]["subject_public_key_info"] = _SubjectPublicKeyInfo.load(spki)
+    made = CertificateStructure.load(template.der)
+    made["tbs_certificate"]["subject_public_key_info"] = SubjectPublicKeyInfo.load(spki)
     certificate = Certificate.from_der(made.dump(force=True))
     return SoftwareKey(certificate, SIGNATURES[GOST_2015_512_URI], private_key)
 
