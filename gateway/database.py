@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import select
 import sqlite3
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -98,12 +99,27 @@ def engine_for(url: str, *, password: str | None = None) -> Engine:
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
-    return create_engine(
+    engine = create_engine(
         parsed,
         hide_parameters=True,
         pool_pre_ping=True,
         connect_args={"connect_timeout": _CONNECT_TIMEOUT_S, "options": "-c timezone=UTC"},
     )
+    ask = engine.dialect.do_ping
+
+    def is_open(dbapi_connection: Any) -> bool:
+        # a server that stopped has closed its end, which is seen without a statement
+        return _is_quiet(dbapi_connection) or ask(dbapi_connection)
+
+    engine.dialect.do_ping = is_open  # type: ignore[method-assign]
+    return engine
+
+
+def _is_quiet(connection: Any) -> bool:
+    """Whether nothing came on a connection that nobody uses: neither its end nor a word of the server."""
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    return not poll.poll(0)
 
 
 def is_sqlite(url: str) -> bool:

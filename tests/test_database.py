@@ -221,6 +221,16 @@ def test_a_url_that_cannot_be_used_names_the_key(url: str, complaint: str) -> No
     assert "secret" not in str(refused.value)
 
 
+def test_a_connection_that_the_server_ended_is_replaced_and_nobody_notices(postgresql_url: str) -> None:
+    with opened(postgresql_url) as engine, opened(postgresql_url) as other:
+        with reading(engine) as connection:
+            before = connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
+        with writing(other) as connection:
+            connection.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": before})
+        with reading(engine) as connection:
+            assert connection.execute(text("SELECT pg_backend_pid()")).scalar_one() != before
+
+
 def test_a_pool_with_nothing_left_is_a_store_error(postgresql_url: str) -> None:
     with opened(postgresql_url) as engine:
         engine.pool._timeout = 0  # type: ignore[attr-defined] # nobody waits here

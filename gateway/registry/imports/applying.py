@@ -38,7 +38,7 @@ from gateway.registry.imports.checks import STAGED, TABLES
 from gateway.registry.imports.feeds import ListFeed, RecordKind, Scope
 from gateway.registry.imports.lines import LAYOUTS
 from gateway.registry.imports.stretches import values_of
-from gateway.registry.tables import CATEGORY_RECORD, FACT, IMPORT, MILITARY_EVENT, TREATY_INTERVAL
+from gateway.registry.tables import CATEGORY_RECORD, FACT, IMPORT, MILITARY_EVENT, STANDING_TOUCHED, TREATY_INTERVAL
 from gateway.registry.touched import touch_selected
 
 _COPY_BYTES: Final = 1 << 20
@@ -59,6 +59,8 @@ class Arrival:
     military_expires: bool
 
 
+#: from so many on the planner's picture of a table is another
+_MANY_ROWS: Final = 50_000
 #: of PostgreSQL, for the lists of a whole country: one import sorts and compares at a time
 _SORTING_MB: Final = 256
 
@@ -111,6 +113,9 @@ def apply_rows(connection: Connection, arrival: Arrival, files: Iterable[Path], 
         touch_selected(connection, select(FACT.c.iin).distinct(), arrival.received_at)
     news.drop(connection)
     staged.drop(connection)
+    if written >= _MANY_ROWS and connection.dialect.name == "postgresql":
+        # what is computed next must not be planned for yesterday's tables; autovacuum comes minutes later
+        connection.execute(text(f"ANALYZE {table.name}, {STANDING_TOUCHED.name}"))
     return Applied(written, ended, absent)
 
 

@@ -5,12 +5,12 @@ import random
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, delete, select
+from sqlalchemy import Engine, delete, select, text
 
-from gateway.database import reading, writing
+from gateway.database import engine_for, reading, upgrade, writing
 from gateway.errors import ConfigurationError, MalformedMessage, StoreError
 from gateway.model import Iin
-from gateway.registry.imports import compare, run, stretches
+from gateway.registry.imports import applying, compare, run, stretches
 from gateway.registry.imports.feeds import RecordKind, Scope, feed_named, feeds_of
 from gateway.registry.imports.keeping import alone
 from gateway.registry.imports.telling import feed_of_file
@@ -52,6 +52,25 @@ def test_a_list_makes_consumers_with_the_list_as_evidence(engine: Engine, tmp_pa
         before = standing_of(connection, Iin(person(1)), as_of=dt.date(2026, 3, 2), known_at=at(0), law=LAW)
     assert (answer.insured, answer.category, answer.evidence) == (True, "pension_recipient", ("list.csv",))
     assert not before.insured
+
+
+def test_a_large_list_tells_the_planner_what_became_of_the_tables(
+    postgresql_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(applying, "_MANY_ROWS", 2)
+    engine = engine_for(postgresql_url)
+    upgrade(engine)
+
+    def analyzed() -> set[str]:
+        with reading(engine) as connection:
+            query = "SELECT tablename FROM pg_stats WHERE tablename IN ('category_record', 'standing_touched')"
+            return set(connection.execute(text(query)).scalars())
+
+    take(engine, csv(tmp_path / "1.csv", [pensioner(1)]))
+    assert analyzed() == set()
+    take(engine, csv(tmp_path / "2.csv", [pensioner(number) for number in range(1, 6)]))
+    assert analyzed() == {"category_record", "standing_touched"}
+    engine.dispose()
 
 
 def test_only_what_differs_is_written_and_touches_its_person(engine: Engine, tmp_path: Path) -> None:
@@ -273,9 +292,9 @@ def test_a_file_tells_its_feed_by_its_columns(tmp_path: Path) -> None:
     assert feed_of_file(ndjson(tmp_path / "3", [unemployed]), LAW).name == "registered_unemployed"
     assert feed_of_file(csv(tmp_path / "4", [], RecordKind.PAYMENTS), LAW).name == "payments"
     assert feed_of_file(csv(tmp_path / "5", [], RecordKind.TREATY), LAW).name == "treaty_foreigner"
-    for number, text in enumerate(("iin,listed_as\n", "", "{", "<a", "<a><b/></a>", '{"iin": 1}')):
+    for number, content in enumerate(("iin,listed_as\n", "", "{", "<a", "<a><b/></a>", '{"iin": 1}')):
         file = tmp_path / f"x{number}"
-        file.write_text(text)
+        file.write_text(content)
         with pytest.raises(ConfigurationError, match="--feed"):
             feed_of_file(file, LAW)
 
