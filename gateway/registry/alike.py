@@ -68,13 +68,29 @@ class Stretch:
 
 
 def next_stretch(connection: Connection, after: str, country: Country) -> Stretch | None:
-    """The next people who wait for their first answer; None: they are too few, or each life has to be looked at."""
+    """The next people many of whom wait for their first answer; None: nowhere, or each life has to be looked at."""
     if country.state_stops or country.failures:
         return None
-    page = _waiting(country).where(STANDING_TOUCHED.c.iin > after).order_by(STANDING_TOUCHED.c.iin).limit(PAGE)
-    found = page.subquery()
-    last, count = connection.execute(select(func.max(found.c.iin), func.count())).one()
-    return Stretch(after, last) if count >= WORTH_IT else None
+    while True:
+        # the index gives the page, and who of it waits is asked of these few: the planner thinks that nobody does, and
+        # would read the whole of both tables for each page
+        page = (
+            select(STANDING_TOUCHED.c.iin)
+            .where(STANDING_TOUCHED.c.iin > after, STANDING_TOUCHED.c.touched_at <= country.known_at)
+            .order_by(STANDING_TOUCHED.c.iin)
+            .limit(PAGE)
+        )
+        found = page.subquery()
+        last = connection.execute(select(func.max(found.c.iin))).scalar_one()
+        if last is None:
+            return None
+        stretch = Stretch(after, last)
+        if (
+            connection.execute(select(func.count()).select_from(_waiting(country, stretch).subquery())).scalar_one()
+            >= WORTH_IT
+        ):
+            return stretch
+        after = last
 
 
 def answer_alike(
@@ -91,7 +107,7 @@ def answer_alike(
     for table in (waiting, alike, answers):
         table.create(connection)
     # their marks are locked before their facts are read: who writes facts now waits, and marks them again
-    marks = _waiting(country).where(stretch.holds(STANDING_TOUCHED.c.iin)).with_for_update(of=STANDING_TOUCHED)
+    marks = _waiting(country, stretch).with_for_update(of=STANDING_TOUCHED)
     connection.execute(insert(waiting).from_select(["iin"], marks))
     _analyze(connection, waiting)
     connection.execute(
@@ -127,11 +143,12 @@ def _copy(connection: Connection, alike: Table, answers: Table) -> None:
     connection.execute(delete(STANDING_TOUCHED).where(STANDING_TOUCHED.c.iin.in_(select(alike.c.iin))))
 
 
-def _waiting(country: Country) -> Select[Any]:
-    return (
-        select(STANDING_TOUCHED.c.iin)
-        .join_from(STANDING_TOUCHED, STANDING, STANDING.c.iin == STANDING_TOUCHED.c.iin, isouter=True)
-        .where(STANDING.c.iin.is_(None), STANDING_TOUCHED.c.touched_at <= country.known_at)
+def _waiting(country: Country, stretch: Stretch) -> Select[Any]:
+    answered = exists().where(STANDING.c.iin == STANDING_TOUCHED.c.iin, stretch.holds(STANDING.c.iin))
+    return select(STANDING_TOUCHED.c.iin).where(
+        stretch.holds(STANDING_TOUCHED.c.iin),
+        STANDING_TOUCHED.c.touched_at <= country.known_at,
+        not_(answered.correlate(STANDING_TOUCHED)),
     )
 
 
