@@ -2,8 +2,8 @@
 
 A request that finds nothing under way is a group of its own at once; what comes while a group is under way is the next
 group. So groups grow with the load, and a lonely request is as quick as it can be. Right after a group of several the
-next one waits a moment: those who have just been answered ask again, and of one large group everybody has more than of
-two small ones, since a group costs as much as four requests whatever its size (docs/decisions/0064).
+next one waits while others come: those who have just been answered ask again, and of one large group everybody has more
+than of two small ones, since a group costs as much as four requests whatever its size (docs/decisions/0064).
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from typing import Final, Generic, TypeVar
 
 #: what one commit carries at most: larger groups make everybody in them wait longer and save little more
 MAX_GROUP: Final = 32
-#: how long the next group waits after one of several
-_GATHER_S: Final = 0.003
+#: how long the next group waits at most after one of several, and how long when nobody comes
+_GATHER_S: Final = 0.008
+_LULL_S: Final = 0.002
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -84,7 +85,7 @@ class Groups(Generic[Item, Result]):
         self, waiting: Sequence[Callable[[Result | Exception], None]], results: Sequence[Result | Exception]
     ) -> None:
         if len(waiting) > 1 and len(self._waiting) < self._max_group:
-            self._gathering = asyncio.get_running_loop().call_later(_GATHER_S, self._gathered)
+            self._gather(len(self._waiting), until_s=asyncio.get_running_loop().time() + _GATHER_S)
         elif self._waiting:
             self._begin()
         else:
@@ -92,7 +93,15 @@ class Groups(Generic[Item, Result]):
         for done, result in zip(waiting, results, strict=True):
             done(result)
 
-    def _gathered(self) -> None:
+    def _gather(self, seen: int, *, until_s: float) -> None:
+        loop = asyncio.get_running_loop()
+        pause_s = min(_LULL_S, until_s - loop.time())
+        self._gathering = loop.call_later(max(pause_s, 0), self._gathered, seen, until_s)
+
+    def _gathered(self, seen: int, until_s: float) -> None:
+        if len(self._waiting) > seen and asyncio.get_running_loop().time() < until_s:
+            self._gather(len(self._waiting), until_s=until_s)
+            return
         self._gathering = None
         self._busy = False
         if self._waiting:

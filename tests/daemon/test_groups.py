@@ -93,6 +93,7 @@ def test_what_is_in_hand_is_bounded_in_number_and_bytes() -> None:
 
 def test_after_a_group_of_several_the_next_one_gathers_until_it_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gateway.daemon.groups._GATHER_S", 3_600)
+    monkeypatch.setattr("gateway.daemon.groups._LULL_S", 3_600)
 
     async def run() -> None:
         work = Work()
@@ -105,6 +106,30 @@ def test_after_a_group_of_several_the_next_one_gathers_until_it_is_full(monkeypa
         await asyncio.gather(*tasks)
         groups.close()
         assert work.groups == [[0], [1, 2], [3, 4, 5]]
+
+    asyncio.run(run())
+
+
+def test_who_comes_while_a_group_gathers_prolongs_it_and_a_lull_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.daemon.groups._GATHER_S", 3_600)
+    monkeypatch.setattr("gateway.daemon.groups._LULL_S", 0.5)
+
+    async def run() -> None:
+        work = Work()
+        work.go.set()
+        groups: Groups[int, int] = Groups(work, max_group=8)
+        await asyncio.gather(*(groups.result_of(number) for number in range(3)))
+        tasks = [asyncio.create_task(groups.result_of(3))]
+        await asyncio.sleep(0)
+        seen = groups._gathering
+        assert seen is not None
+        while groups._gathering is seen:  # somebody came: the end of the lull is put off
+            await asyncio.sleep(0.001)
+        assert groups._gathering is not None
+        tasks.append(asyncio.create_task(groups.result_of(4)))
+        await asyncio.gather(*tasks)
+        groups.close()
+        assert work.groups[-1] == [3, 4]
 
     asyncio.run(run())
 

@@ -6,6 +6,7 @@ import datetime as dt
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from operator import gt, itemgetter
 from typing import Any, Final
 
 from sqlalchemy import Connection, String, insert, select, update
@@ -116,6 +117,8 @@ _BOUNDED: Final = tuple(
     for index, column in enumerate(JOURNAL.c[name] for name in STORED)
     if isinstance(column.type, String) and column.type.length is not None
 )
+_WIDTHS: Final = tuple(width for _, width in _BOUNDED)
+_bounded_of: Final = itemgetter(*(index for index, _ in _BOUNDED))
 _EVIDENCE_SOURCE_WIDTH: Final = 500
 
 
@@ -150,10 +153,10 @@ def _prepared(entry: JournalEntry) -> tuple[list[Any], bytes | None, list[list[s
         None if as_of is None else moment(as_of),
         entry.note,
     ]
-    for index, width in _BOUNDED:
-        text = values[index]
-        if len(text) > width:
-            values[index] = _cut(text, width)
+    # nearly nothing is too long: one look at all of them
+    if any(map(gt, map(len, _bounded_of(values)), _WIDTHS)):
+        for index, width in _BOUNDED:
+            values[index] = _cut(values[index], width)
     return values, None if body is None else compress(body), _evidence(entry)
 
 
