@@ -134,7 +134,7 @@ def _await_trouble(daemon: Daemon, disaster: Disaster) -> bool:
     flow = disaster.flow
     if flow.asks:
         # a full disk keeps wishes from being taken; a database that went with a question on its way, the reply
-        signs = ("turn_failed",) if disaster.breaks == _FULL else ("group_failed", "row_failed")
+        signs = ("turn_failed",) if disaster.breaks == _FULL else ("group_failed", "wish_failed", "row_failed")
     else:
         signs = ("look_failed",) if flow.delivery == "poll" else ("journal_failed",)
 

@@ -231,6 +231,9 @@ class Receiver:
         request_id, reply_id = self._journal.append_many(
             connection, (self._incoming(push, verdict), self._answer(push, outgoing, EntryKind.REPLY))
         )
+        if verdict == DUPLICATE:
+            # its row is left alone: whoever works on it locks the row first and the journal afterwards
+            return Arrival.DUPLICATE
         (registered,) = inbox.register_many(
             connection, (replace(arrived, request_journal_id=request_id, reply_journal_id=reply_id),)
         )

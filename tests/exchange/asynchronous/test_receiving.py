@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import datetime as dt
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from lxml import etree
-from sqlalchemy import select
+from sqlalchemy import select, update
 
+from gateway.database import writing
 from gateway.errors import OutcomeUnknown, StoreError
 from gateway.exchange.asynchronous.receiving import ReceiverPolicy
 from gateway.exchange.outbox import State
 from gateway.exchange.serve import ServedReply, ServicePolicy
+from gateway.exchange.tables import INBOX
 from gateway.fund import consumer
 from gateway.model import Outcome
 from gateway.registry.store import history_of
@@ -213,6 +216,22 @@ def test_an_answer_that_overtakes_the_acknowledgement_closes_the_question(world:
     world.clock.move(hours=1)
     world.send_due()
     assert (world.exchange().state, len(world.shep.taken)) == (State.ANSWERED, 1)
+
+
+def test_a_duplicate_waits_for_nobody_who_works_on_the_message(world: World) -> None:
+    """The worker locks the row and then the journal; a push that did it the other way round would meet it halfway."""
+    if world.engine.dialect.name != "postgresql":
+        pytest.skip("SQLite has one writer")
+    message = request(world)
+    ack_of(world, world.push(message))
+    with writing(world.engine) as worker:
+        worker.execute(update(INBOX).values(code="at work"))
+        reply: list[ServedReply] = []
+        pushed = threading.Thread(target=lambda: reply.append(world.push(message)), daemon=True)
+        pushed.start()
+        pushed.join(30)
+        assert not pushed.is_alive()
+    ack_of(world, reply[0])
 
 
 def test_what_belongs_to_nothing_is_acknowledged_tried_again_and_kept_for_the_operator(world: World) -> None:
