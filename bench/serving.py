@@ -18,7 +18,7 @@ from bench._served import served
 WORKERS = 2
 CONNECTIONS = 64
 #: at a given rate a request has its moment: it is not to wait for a connection of the generator
-OPEN_CONNECTIONS = 256
+OPEN_CONNECTIONS = 96
 WARM_S = 3.0
 SECONDS = 8.0
 MAX_EXPECTED_PER_S = 2_000

@@ -9,6 +9,7 @@ than of two small ones, since a group costs as much as four requests whatever it
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +20,9 @@ MAX_GROUP: Final = 32
 #: how long the next group waits at most after one of several, and how long when nobody comes
 _GATHER_S: Final = 0.008
 _LULL_S: Final = 0.002
+#: how long the event loop leaves the interpreter to a group: two threads that want it at once cost a third more. What
+#: comes meanwhile waits in its socket; a group that takes longer waits for the database, and the loop goes on
+_HOLD_S: Final = 0.04
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -40,7 +44,11 @@ class Groups(Generic[Item, Result]):
     def put(self, item: Item, done: Callable[[Result | Exception], None]) -> None:
         """Have `work` look at one item. `done` is called in the event loop with what it made of it, or raised."""
         self._waiting.append((item, done))
-        if not self._busy or (self._gathering is not None and len(self._waiting) >= self._max_group):
+        if not self._busy:
+            # with whatever else has come by now
+            self._busy = True
+            asyncio.get_running_loop().call_soon(self._begin)
+        elif self._gathering is not None and len(self._waiting) >= self._max_group:
             self._begin()
 
     async def result_of(self, item: Item) -> Result:
@@ -68,11 +76,15 @@ class Groups(Generic[Item, Result]):
             self._gathering = None
         group = [self._waiting.popleft() for _ in range(min(self._max_group, len(self._waiting)))]
         self._busy = True
-        loop = asyncio.get_running_loop()
-        self._thread.submit(self._run, loop, group)
+        done = threading.Event()
+        self._thread.submit(self._run, asyncio.get_running_loop(), group, done)
+        done.wait(_HOLD_S)
 
     def _run(
-        self, loop: asyncio.AbstractEventLoop, group: Sequence[tuple[Item, Callable[[Result | Exception], None]]]
+        self,
+        loop: asyncio.AbstractEventLoop,
+        group: Sequence[tuple[Item, Callable[[Result | Exception], None]]],
+        ended: threading.Event,
     ) -> None:
         results: Sequence[Result | Exception]
         try:
@@ -80,6 +92,7 @@ class Groups(Generic[Item, Result]):
         except Exception as error:
             results = [error] * len(group)
         loop.call_soon_threadsafe(self._end, [done for _, done in group], results)
+        ended.set()
 
     def _end(
         self, waiting: Sequence[Callable[[Result | Exception], None]], results: Sequence[Result | Exception]

@@ -98,14 +98,43 @@ def test_after_a_group_of_several_the_next_one_gathers_until_it_is_full(monkeypa
     async def run() -> None:
         work = Work()
         groups: Groups[int, int] = Groups(work, max_group=3)
-        tasks = [asyncio.create_task(groups.result_of(number)) for number in (0, 1, 2)]
+        tasks = [asyncio.create_task(groups.result_of(0))]
         await asyncio.to_thread(work.begun.wait, 60)
+        tasks += [asyncio.create_task(groups.result_of(number)) for number in (1, 2)]
+        await asyncio.sleep(0)
         work.go.set()
         await asyncio.gather(*tasks)
         tasks = [asyncio.create_task(groups.result_of(number)) for number in range(3, 6)]
         await asyncio.gather(*tasks)
         groups.close()
         assert work.groups == [[0], [1, 2], [3, 4, 5]]
+
+    asyncio.run(run())
+
+
+def test_what_comes_at_once_is_one_group() -> None:
+    async def run() -> None:
+        work = Work()
+        work.go.set()
+        groups: Groups[int, int] = Groups(work)
+        assert await asyncio.gather(*(groups.result_of(number) for number in range(5))) == [0, 2, 4, 6, 8]
+        groups.close()
+        assert work.groups == [[0, 1, 2, 3, 4]]
+
+    asyncio.run(run())
+
+
+def test_a_group_that_waits_for_the_database_does_not_hold_the_event_loop() -> None:
+    async def run() -> None:
+        work = Work()
+        groups: Groups[int, int] = Groups(work)
+        task = asyncio.create_task(groups.result_of(1))
+        await asyncio.to_thread(work.begun.wait, 60)
+        await asyncio.sleep(0.01)  # the loop turns although the group has not ended
+        assert not task.done()
+        work.go.set()
+        assert await task == 2
+        groups.close()
 
     asyncio.run(run())
 
@@ -142,8 +171,10 @@ def test_what_gathered_begins_when_the_moment_is_over_and_a_lonely_request_waits
     async def run() -> None:
         work = Work()
         groups: Groups[int, int] = Groups(work, max_group=3)
-        tasks = [asyncio.create_task(groups.result_of(number)) for number in (0, 1, 2)]
+        tasks = [asyncio.create_task(groups.result_of(0))]
         await asyncio.to_thread(work.begun.wait, 60)
+        tasks += [asyncio.create_task(groups.result_of(number)) for number in (1, 2)]
+        await asyncio.sleep(0)
         work.go.set()
         await asyncio.gather(*tasks)
         assert await groups.result_of(3) == 6
