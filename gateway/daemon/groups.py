@@ -97,14 +97,15 @@ class Groups(Generic[Item, Result]):
     def _end(
         self, waiting: Sequence[Callable[[Result | Exception], None]], results: Sequence[Result | Exception]
     ) -> None:
+        # first of all, because the next group may hold the loop
+        for done, result in zip(waiting, results, strict=True):
+            done(result)
         if len(waiting) > 1 and len(self._waiting) < self._max_group:
             self._gather(len(self._waiting), until_s=asyncio.get_running_loop().time() + _GATHER_S)
         elif self._waiting:
             self._begin()
         else:
             self._busy = False
-        for done, result in zip(waiting, results, strict=True):
-            done(result)
 
     def _gather(self, seen: int, *, until_s: float) -> None:
         loop = asyncio.get_running_loop()

@@ -124,6 +124,35 @@ def test_what_comes_at_once_is_one_group() -> None:
     asyncio.run(run())
 
 
+def test_an_answer_leaves_before_the_next_group_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.daemon.groups._HOLD_S", 60)
+
+    async def run() -> None:
+        told: list[int] = []
+        seen: list[list[int]] = []
+
+        def work(items: Sequence[int]) -> Sequence[int]:
+            seen.append(list(told))
+            return items
+
+        groups: Groups[int, int] = Groups(work, max_group=1)
+        ended = asyncio.Event()
+
+        def done(result: int | Exception) -> None:
+            assert isinstance(result, int)
+            told.append(result)
+            if len(told) == 3:
+                ended.set()
+
+        for number in range(3):
+            groups.put(number, done)
+        await ended.wait()
+        groups.close()
+        assert seen == [[], [0], [0, 1]]
+
+    asyncio.run(run())
+
+
 def test_a_group_that_waits_for_the_database_does_not_hold_the_event_loop() -> None:
     async def run() -> None:
         work = Work()
