@@ -20,7 +20,7 @@ MAX_GROUP: Final = 32
 #: how long the next group waits at most after one of several, and how long when nobody comes
 _GATHER_S: Final = 0.008
 _LULL_S: Final = 0.002
-#: how long the event loop leaves the interpreter to a group: two threads that want it at once cost a third more. What
+#: how long the event loop leaves the interpreter to a group: two threads that want it at once delay each other. What
 #: comes meanwhile waits in its socket; a group that takes longer waits for the database, and the loop goes on
 _HOLD_S: Final = 0.04
 

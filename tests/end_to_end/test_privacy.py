@@ -37,14 +37,14 @@ OUR_PASSWORD = "oUr-pAssw0rd-of-the-Story"
 THEIR_PASSWORD = "thEir-pAssw0rd-of-the-Story"
 FAULTS = ("fault", "unsigned_fault", "wrapped_forgery", "wrong_signature", "other_person", "cut_body", "not_xml")
 _DIGITS = re.compile(r"[0-9]{12,}")
-_FRACTIONS = re.compile(r"(?<=[0-9])\.[0-9]+")
+#: the fraction of a sample: now and then its digits are those of a person
+_FRACTIONS = re.compile(r"(?<= )([0-9]+)\.[0-9]+(?=(?:e[+-]?[0-9]+)?$)", re.MULTILINE)
 
 
 def iins_in(text: str) -> list[str]:
     """Every IIN in the text, wherever in a run of digits it stands: a day of birth, and the right control digit."""
     found = []
-    # what stands behind the point of a number was measured: now and then its digits are those of a person
-    for run in _DIGITS.findall(_FRACTIONS.sub("", text)):
+    for run in _DIGITS.findall(text):
         for start in range(len(run) - 11):
             digits = run[start : start + 12]
             if _is_day(digits) and iin_control_digit(digits[:11]) == int(digits[11]):
@@ -176,7 +176,13 @@ def test_nothing_of_a_person_or_a_password_is_told_outside_of_the_database(
         for name in (citizen.surname, citizen.name)
         if len(name) > 3
     }
-    told = {"log": log, "metrics": page, "spans": spans, "errors": "\n".join(errors), "faults": "\n".join(faults)}
+    told = {
+        "log": log,
+        "metrics": _FRACTIONS.sub(r"\1", page),
+        "spans": spans,
+        "errors": "\n".join(errors),
+        "faults": "\n".join(faults),
+    }
     for where, text in told.items():
         assert not iins_in(text), f"an IIN in the {where}"
         assert OUR_PASSWORD not in text, f"our password in the {where}"
