@@ -44,6 +44,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.types import TypeDecorator
 
+from gateway import prepared
 from gateway.errors import ConfigurationError, StoreError
 
 #: every constraint has a name that is the same on both stores; CHECK constraints are named where they are written
@@ -112,6 +113,9 @@ def engine_for(url: str, *, password: str | None = None) -> Engine:
         return _is_quiet(dbapi_connection) or ask(dbapi_connection)
 
     engine.dialect.do_ping = is_open  # type: ignore[method-assign]
+    # the driver then removes what was prepared
+    event.listen(engine, "rollback", prepared.forget)
+    event.listen(engine, "rollback_savepoint", lambda connection, _name, _context: prepared.forget(connection))
     return engine
 
 

@@ -48,6 +48,8 @@ def _holds_iin(digits: str) -> bool:
 #: what every line says while a message is in hand, set by gateway.telemetry.message; values are masked already
 IN_HAND: Final[ContextVar[Mapping[str, str]]] = ContextVar("in_hand", default=MappingProxyType({}))
 
+#: written as they are; anything else by its text
+_PLAIN: Final = (str, int, float, type(None))
 _to_json: Final = json.JSONEncoder(ensure_ascii=False, default=str).encode
 
 
@@ -61,7 +63,7 @@ def add_message_in_hand(_: object, __: str, event: MutableMapping[str, Any]) -> 
 def render(_: object, __: str, event: MutableMapping[str, Any]) -> str:
     """The line, and the last word on it: no field holds an IIN, whoever wrote it."""
     for key, value in event.items():
-        if not isinstance(value, str | int | float | None):
+        if not isinstance(value, _PLAIN):
             event[key] = str(value)
     line = _to_json(event)
     # JSON leaves digits as they are: one look at the line is enough where no field has a run of them

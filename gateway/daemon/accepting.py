@@ -17,9 +17,14 @@ import structlog
 
 #: how long a connection is left to a process that holds fewer
 _LEFT_FOR_S: Final = 0.005
+#: of many connections one process may hold this share more than another: taken by turns, one at a time, they would
+#: wait for as many turns
+_SHARE: Final = 8
 #: when the system has no more files for us
 _PAUSE_S: Final = 1.0
 _BACKLOG: Final = 2_048
+#: taken before those that are held have their turn
+_AT_ONCE: Final = 32
 _LOG: Final = structlog.get_logger()
 
 
@@ -38,8 +43,9 @@ class Holdings:
         return min(self._counts)
 
     def is_above_another(self, number: int) -> bool:
-        """Whether another process holds fewer."""
-        return self._counts[number] > self.least()
+        """Whether another process holds fewer, by more than makes a difference."""
+        least = self.least()
+        return self._counts[number] > least + least // _SHARE
 
 
 class Acceptor:
@@ -95,10 +101,12 @@ class Acceptor:
 
     def _ready(self) -> None:
         self.tell()
-        if self._holdings.is_above_another(self._number):
-            self._leave()
-        else:
-            self._accept()
+        for _ in range(_AT_ONCE):
+            if self._holdings.is_above_another(self._number):
+                self._leave()
+                return
+            if not self._accept():
+                return
 
     def _leave(self) -> None:
         least = self._holdings.least()
@@ -111,20 +119,22 @@ class Acceptor:
         self._listen()
         self._accept()
 
-    def _accept(self) -> None:
+    def _accept(self) -> bool:
+        """Take a connection; whether there was one."""
         try:
             connection, _ = self._bound.accept()
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-            return  # another process was quicker, or the client is gone again
+            return False  # no more, another process was quicker, or the client is gone again
         except OSError as error:
             _LOG.error("server", action="accept_failed", code=type(error).__name__, number=error.errno)
             self._pause(_PAUSE_S, self._listen)
-            return
+            return False
         connection.setblocking(False)
         task: asyncio.Task[object] = self._loop.create_task(self._begin(connection))
         self._beginning.add(task)
         task.add_done_callback(self._beginning.discard)
         self.tell()
+        return True
 
     async def _begin(self, connection: socket.socket) -> None:
         try:

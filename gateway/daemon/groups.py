@@ -3,13 +3,12 @@
 A request that finds nothing under way is a group of its own at once; what comes while a group is under way is the next
 group. So groups grow with the load, and a lonely request is as quick as it can be. Right after a group of several the
 next one waits while others come: those who have just been answered ask again, and of one large group everybody has more
-than of two small ones, since a group costs as much as four requests whatever its size (docs/decisions/0064).
+than of two small ones, since a group costs as much as a request more, whatever its size (docs/decisions/0064).
 """
 
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,9 +19,6 @@ MAX_GROUP: Final = 32
 #: how long the next group waits at most after one of several, and how long when nobody comes
 _GATHER_S: Final = 0.008
 _LULL_S: Final = 0.002
-#: how long the event loop leaves the interpreter to a group: two threads that want it at once delay each other. What
-#: comes meanwhile waits in its socket; a group that takes longer waits for the database, and the loop goes on
-_HOLD_S: Final = 0.04
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -76,15 +72,12 @@ class Groups(Generic[Item, Result]):
             self._gathering = None
         group = [self._waiting.popleft() for _ in range(min(self._max_group, len(self._waiting)))]
         self._busy = True
-        done = threading.Event()
-        self._thread.submit(self._run, asyncio.get_running_loop(), group, done)
-        done.wait(_HOLD_S)
+        self._thread.submit(self._run, asyncio.get_running_loop(), group)
 
     def _run(
         self,
         loop: asyncio.AbstractEventLoop,
         group: Sequence[tuple[Item, Callable[[Result | Exception], None]]],
-        ended: threading.Event,
     ) -> None:
         results: Sequence[Result | Exception]
         try:
@@ -92,12 +85,10 @@ class Groups(Generic[Item, Result]):
         except Exception as error:
             results = [error] * len(group)
         loop.call_soon_threadsafe(self._end, [done for _, done in group], results)
-        ended.set()
 
     def _end(
         self, waiting: Sequence[Callable[[Result | Exception], None]], results: Sequence[Result | Exception]
     ) -> None:
-        # first of all, because the next group may hold the loop
         for done, result in zip(waiting, results, strict=True):
             done(result)
         if len(waiting) > 1 and len(self._waiting) < self._max_group:

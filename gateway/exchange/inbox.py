@@ -9,18 +9,23 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
+from operator import itemgetter
 from typing import Any, Final, Literal
 
-from sqlalchemy import Connection, RowMapping, delete, select
+from psycopg.errors import UniqueViolation
+from sqlalchemy import Connection, delete, select
 from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.exc import IntegrityError
 
+from gateway.database import as_records
 from gateway.errors import RequestRefused
 from gateway.exchange.tables import INBOX
+from gateway.prepared import Call, Prepared, text_array
 from gateway.shep.faults import FaultCode
 
 #: how a message reached us: asked synchronously, pushed to us, fetched by us
@@ -149,6 +154,7 @@ class Registered:
         return _new_row(self._key, self._of) if isinstance(self._of, Arrived) else self._of
 
 
+@lru_cache(maxsize=1_000)
 def inbox_key(sender: str, service_id: str, message_id: str, *, body_sha256: str = "") -> str:
     """The key of a message: fixed in size whatever a sender writes into its ids. Pure."""
     parts = [part.encode() for part in (sender, service_id, message_id, body_sha256)]
@@ -177,10 +183,11 @@ def find_many(connection: Connection, keys: Sequence[str]) -> Mapping[str, Inbox
         return {}
     if connection.dialect.name == "postgresql":
         # the served hot path: nearly always nothing is found, and the statement is all that costs
-        rows = connection.exec_driver_sql(_FIND_POSTGRESQL, (list(keys),))
+        rows: Iterable[Sequence[Any]] = _FIND.run(connection, text_array(keys))
     else:
         rows = connection.execute(select(INBOX).where(INBOX.c.key.in_(keys)))
-    return {row["key"]: _row(row) for row in rows.mappings()}
+    found = (_row(dict(zip(_COLUMNS, row, strict=True))) for row in rows)
+    return {row.key: row for row in found}
 
 
 def register_many(connection: Connection, arrivals: Sequence[Arrived]) -> tuple[Registered, ...]:
@@ -199,10 +206,10 @@ def register_many(connection: Connection, arrivals: Sequence[Arrived]) -> tuple[
     rows = [_values(key, values[key]) for key in sorted(values)]
     if connection.dialect.name == "postgresql":
         # the served hot path: one parameter and one plan, however many rows
-        found = connection.exec_driver_sql(_INSERT_POSTGRESQL, (json.dumps(rows, default=dt.datetime.isoformat),))
+        found: Iterable[Sequence[Any]] = _REGISTER.run(connection, as_records(rows))
     else:
         found = connection.execute(insert(INBOX).on_conflict_do_nothing().returning(INBOX.c.key), rows)
-    written = set(found.scalars())
+    written = {key for (key,) in found}
     earlier = find_many(connection, sorted(values.keys() - written))
     registered = []
     for key, arrived in zip(keys, arrivals, strict=True):
@@ -213,6 +220,18 @@ def register_many(connection: Connection, arrivals: Sequence[Arrived]) -> tuple[
         row = earlier[key] if key in earlier else values[key]
         registered.append(Registered(judge(row, arrived.body_sha256), key, row))
     return tuple(registered)
+
+
+def registering(arrivals: Sequence[Arrived]) -> Call:
+    """For PostgreSQL: the call that writes a row for each message, none of which may have one: see `is_taken`."""
+    rows = [_values(arrived.key, arrived) for arrived in arrivals]
+    # the same order as above
+    return _REGISTER_NEW, (as_records(sorted(rows, key=itemgetter("key"))),)
+
+
+def is_taken(error: IntegrityError) -> bool:
+    """Whether `registering` failed because a message has a row already."""
+    return isinstance(error.orig, UniqueViolation) and error.orig.diag.table_name == INBOX.name
 
 
 def forget(connection: Connection, *, before: dt.datetime, limit: int) -> int:
@@ -231,13 +250,24 @@ def forget(connection: Connection, *, before: dt.datetime, limit: int) -> int:
     return connection.execute(delete(INBOX).where(INBOX.c.key.in_(old))).rowcount
 
 
-_COLUMNS: Final = ", ".join(column.name for column in INBOX.columns)
-_FIND_POSTGRESQL: Final = f"SELECT {_COLUMNS} FROM inbox WHERE key = ANY(%s)"  # noqa: S608 - made of column names
-_INSERT_POSTGRESQL: Final = f"""
-INSERT INTO inbox ({_COLUMNS})
-SELECT {_COLUMNS} FROM jsonb_populate_recordset(NULL::inbox, %s::jsonb)
-ON CONFLICT DO NOTHING RETURNING key
-"""  # noqa: S608 - made of column names
+_COLUMNS: Final = tuple(column.name for column in INBOX.columns)
+_NAMES: Final = ", ".join(_COLUMNS)
+#: each key is looked up in the index: a plan made while the table was small would read all of it, as long as it is kept
+_FIND: Final = Prepared(
+    "inbox_find",
+    f"SELECT {_NAMES} FROM unnest($1::text[]) AS asked (wanted) "  # noqa: S608 - made of column names
+    "CROSS JOIN LATERAL (SELECT * FROM inbox WHERE inbox.key = asked.wanted OFFSET 0) AS found",
+)
+_REGISTER: Final = Prepared(
+    "inbox_register",
+    f"INSERT INTO inbox ({_NAMES}) "  # noqa: S608 - made of column names
+    f"SELECT {_NAMES} FROM jsonb_populate_recordset(NULL::inbox, $1::jsonb) ON CONFLICT DO NOTHING RETURNING key",
+)
+_REGISTER_NEW: Final = Prepared(
+    "inbox_register_new",
+    f"INSERT INTO inbox ({_NAMES}) "  # noqa: S608 - made of column names
+    f"SELECT {_NAMES} FROM jsonb_populate_recordset(NULL::inbox, $1::jsonb)",
+)
 
 
 def _in_hours(span: dt.timedelta) -> str:
@@ -275,5 +305,5 @@ def _new_row(key: str, arrived: Arrived) -> InboxRow:
     return InboxRow(**_values(key, arrived))
 
 
-def _row(row: RowMapping) -> InboxRow:
+def _row(row: Mapping[str, Any]) -> InboxRow:
     return InboxRow(**{**row, "state": InboxState(row["state"])})

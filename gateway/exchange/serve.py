@@ -17,7 +17,7 @@ from typing import Any, Final, Protocol, TypeVar, runtime_checkable
 import structlog
 from lxml import etree
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from gateway import telemetry
@@ -33,8 +33,10 @@ from gateway.exchange.inbox import (
     clash,
     find_many,
     inbox_key,
+    is_taken,
     judge,
     register_many,
+    registering,
 )
 from gateway.exchange.journal import (
     EntryKind,
@@ -49,6 +51,7 @@ from gateway.exchange.quota import UNLIMITED, Quotas
 from gateway.exchange.refusals import NamedRefusal, Refusal, failure_of, refusal_of, shown_id
 from gateway.exchange.verification import Evidence, TrustPolicy, VerifiedMessage, check_for_service, verify_message
 from gateway.model import Provenance
+from gateway.prepared import run_together
 from gateway.shep import sync_channel
 from gateway.shep.faults import FaultCode
 from gateway.shep.messages import ErrorInfo, RequestInfo, ResponseInfo, StatusInfo, SyncRequest
@@ -541,13 +544,22 @@ class Server:
                 for counter in work.counters:
                     counted[counter] = counted.get(counter, 0) + 1
         quota.add(connection, counted)
-        ids = self._writer.append_many(connection, entries)
-        arrivals = [
-            _arrived(work, ids[2 * number], ids[2 * number + 1]) for number, work in enumerate(group) if work.is_new
-        ]
-        registered = register_many(connection, arrivals)
+        if connection.dialect.name == "postgresql":
+            self._store(connection, group, entries)
+            return
+        registered = register_many(connection, _arrivals(group, self._writer.append_many(connection, entries)))
         if any(one.arrival is not Arrival.FIRST for one in registered):
             raise _Raced
+
+    def _store(self, connection: Connection, group: Sequence[_Work], entries: Sequence[JournalEntry]) -> None:
+        """Both messages of everybody, the inbox and the commit in one exchange with the server. Raises _Raced."""
+        ids, appending = self._writer.appending(connection, entries)
+        try:
+            run_together(connection, (appending, registering(_arrivals(group, ids))), commit=True)
+        except IntegrityError as error:
+            if is_taken(error):
+                raise _Raced from None
+            raise
 
     def _fail(self, group: Sequence[_Work], error: Exception) -> None:
         """Nobody of the group can be answered: faults, in the journal if it can take them."""
@@ -661,6 +673,11 @@ def _entries(work: _Work) -> tuple[JournalEntry, JournalEntry]:
         note="" if outgoing.repeats is None else f"the bytes of journal entry {outgoing.repeats}",
     )
     return incoming, reply
+
+
+def _arrivals(group: Sequence[_Work], ids: Sequence[int]) -> list[Arrived]:
+    """`ids`: of both journal rows of everybody."""
+    return [_arrived(work, ids[2 * number], ids[2 * number + 1]) for number, work in enumerate(group) if work.is_new]
 
 
 def _arrived(work: _Work, request_journal_id: int, reply_journal_id: int) -> Arrived:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -21,6 +21,7 @@ from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
 from gateway.errors import EditionNotInForce
 from gateway.model import Citation, Iin
+from gateway.prepared import Prepared, text_array
 from gateway.registry.cached import law_digest
 from gateway.registry.heard import CountryVersion, Heard, heard_about, is_among
 from gateway.registry.people import Country, country_at, facts_from
@@ -56,12 +57,11 @@ def standings_of(connection: Connection, asked: Sequence[Asked], law: Law) -> Se
         return []
     kept = _kept(connection.engine, law)
     on_postgresql = connection.dialect.name == "postgresql"
-    parameters = {"iins": list({one.iin.value for one in asked})}
+    iins = list({one.iin.value for one in asked})
     if on_postgresql:
-        # the served hot path: the driver's own values are those of the columns, and the text is made once
-        kept_rows = connection.exec_driver_sql(_cached_postgresql(), parameters)
+        kept_rows: Iterable[Sequence[Any]] = _cached_postgresql().run(connection, text_array(iins))
     else:
-        kept_rows = connection.execute(_cached(on_postgresql), parameters)
+        kept_rows = connection.execute(_cached(on_postgresql), {"iins": iins})
     rows = {row[0]: row for row in kept_rows}
     found = [_from_row(rows.get(one.iin.value), one, kept.law_name, law) for one in asked]
     missed = [one for one, answer in zip(asked, found, strict=True) if answer is None]
@@ -108,8 +108,9 @@ def _cached(on_postgresql: bool) -> Select[Any]:
 
 
 @lru_cache
-def _cached_postgresql() -> str:
-    return str(_cached(on_postgresql=True).compile(dialect=PGDialect_psycopg()))  # type: ignore[no-untyped-call]
+def _cached_postgresql() -> Prepared:
+    compiled = _cached(on_postgresql=True).compile(dialect=PGDialect_psycopg())  # type: ignore[no-untyped-call]
+    return Prepared("standing_cached", str(compiled) % {"iins": "$1"})
 
 
 def _from_row(row: Any, asked: Asked, law_name: str, law: Law) -> Found | None:

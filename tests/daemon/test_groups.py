@@ -124,9 +124,7 @@ def test_what_comes_at_once_is_one_group() -> None:
     asyncio.run(run())
 
 
-def test_an_answer_leaves_before_the_next_group_begins(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.daemon.groups._HOLD_S", 60)
-
+def test_an_answer_leaves_before_the_next_group_begins() -> None:
     async def run() -> None:
         told: list[int] = []
         seen: list[list[int]] = []

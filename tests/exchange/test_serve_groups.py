@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 from gateway.database import reading, writing
 from gateway.exchange import quota
-from gateway.exchange.inbox import Arrived, body_digest, register_many
+from gateway.exchange.inbox import Arrived, body_digest, register_many, registering
 from gateway.exchange.journal import Journal
 from gateway.exchange.quota import Limits, Quotas
 from gateway.exchange.serve import ServedReply, Server, ServicePolicy
@@ -195,14 +195,18 @@ def test_one_request_that_the_database_refuses_fails_alone(postgresql_url: str, 
 
 
 def test_one_request_that_cannot_be_stored_fails_alone(engine: Engine, keys: Keys, monkeypatch: Any) -> None:
-    genuine = register_many
+    def poisoned(genuine: Callable[..., Any]) -> Callable[..., Any]:
+        def register(*arguments: Any) -> Any:
+            arrivals: Sequence[Arrived] = arguments[-1]
+            if any(one.message_id == "poison" for one in arrivals):
+                raise DataError("statement", {}, ValueError("refused"))
+            return genuine(*arguments)
 
-    def poisoned(connection: Connection, arrivals: Sequence[Arrived]) -> Any:
-        if any(one.message_id == "poison" for one in arrivals):
-            raise DataError("statement", {}, ValueError("refused"))
-        return genuine(connection, arrivals)
+        return register
 
-    monkeypatch.setattr("gateway.exchange.serve.register_many", poisoned)
+    # each store has its own way
+    monkeypatch.setattr("gateway.exchange.serve.register_many", poisoned(register_many))
+    monkeypatch.setattr("gateway.exchange.serve.registering", poisoned(registering))
     requests = [question(keys, message_id=name) for name in ("a", "poison", "b")]
     assert [reply.status for reply in together(server(engine, keys), *requests)] == [200, 500, 200]
     with reading(engine) as connection:

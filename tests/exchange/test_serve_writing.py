@@ -95,7 +95,9 @@ def test_what_cannot_be_journalled_has_no_effect(engine: Engine, keys: Keys, mon
         raise RuntimeError("between the effect and the end of the transaction")
 
     with monkeypatch.context() as patched:
+        # each store has its own way
         patched.setattr(serve, "register_many", fail)
+        patched.setattr(serve, "registering", fail)
         assert handle(target, question(keys, message_id="one")).status == 500
     assert effects(engine) == []
     assert handle(target, question(keys, message_id="one")).status == 200

@@ -7,10 +7,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
 import pytest
 from sqlalchemy import Connection, Engine, event, insert
 
+from gateway import prepared
 from gateway.database import reading, writing
 from gateway.errors import EditionNotInForce
 from gateway.model import Iin
@@ -44,9 +47,15 @@ def statements(engine: Engine) -> Iterator[list[str]]:
         if not statement.startswith("BEGIN"):
             sent.append(statement)
 
+    def prepared_heard(connection: Connection, calls: Sequence[prepared.Call], *, commit: bool = False) -> Any:
+        sent.extend(statement.text for statement, _ in calls)
+        return genuine(connection, calls, commit=commit)
+
+    genuine = prepared.run_together
     event.listen(engine, "before_cursor_execute", heard)
     try:
-        yield sent
+        with patch.object(prepared, "run_together", prepared_heard):
+            yield sent
     finally:
         event.remove(engine, "before_cursor_execute", heard)
 

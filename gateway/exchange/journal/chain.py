@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 #: verdicts of the notes that the chain's verification reads; their `note` is written by the functions below
@@ -64,6 +65,7 @@ def link(previous: bytes, row: str) -> bytes:
     return hashlib.sha256(previous + row.encode()).digest()
 
 
+@lru_cache(maxsize=1_000)
 def moment(at: dt.datetime) -> str:
     """A moment as the chain has it: UTC, microseconds always, `2026-06-01T07:00:00.000000Z`."""
     return at.astimezone(dt.UTC).replace(tzinfo=None).isoformat("T", "microseconds") + "Z"

@@ -18,6 +18,7 @@ from gateway.exchange.journal.bodies import PLAIN, BodySeal, compress
 from gateway.exchange.journal.chain import STORED, canonical, link, moment
 from gateway.exchange.journal.entries import NOBODY, NOT_LOOKED_AT, EntryKind, JournalEntry, Revocation, Signer
 from gateway.exchange.tables import EVIDENCE, JOURNAL, JOURNAL_BODY, JOURNAL_EVIDENCE, JOURNAL_HEAD
+from gateway.prepared import Call, Prepared, bytea_array, run_together, text_array
 from gateway.trust.verdict import DecidingEvidence
 
 
@@ -38,18 +39,31 @@ class JournalWriter:
         """Write rows in this order; their ids, which follow each other."""
         if not entries:
             return ()
+        if connection.dialect.name == "postgresql":
+            ids, call = self.appending(connection, entries)
+            run_together(connection, (call,))
+            return ids
+        batch = self._continued(connection, entries)
+        _write(connection, batch)
+        return batch.ids
+
+    def appending(self, connection: Connection, entries: Sequence[JournalEntry]) -> tuple[tuple[int, ...], Call]:
+        """For PostgreSQL: the ids that one or more rows will have, and the call that writes them.
+
+        The call is to be the next thing in the transaction, together with what goes with it.
+        """
+        batch = self._continued(connection, entries)
+        return batch.ids, _appending(batch)
+
+    def _continued(self, connection: Connection, entries: Sequence[JournalEntry]) -> _Batch:
         # what costs time and needs no number is done before everybody else has to wait
         prepared = [_prepared(entry) for entry in entries]
         last_id, last = _take_head(connection)
         batch = _Batch(last_id, last)
         for values, compressed, evidence in prepared:
             batch.add(values, compressed, evidence, self.seal)
-        if connection.dialect.name == "postgresql":
-            _write_postgresql(connection, batch)
-        else:
-            _write(connection, batch)
         _keep_evidence(connection, entries, last_id + 1)
-        return tuple(range(last_id + 1, batch.last_id + 1))
+        return batch
 
     def append_verdict(
         self,
@@ -173,7 +187,7 @@ def _evidence(entry: JournalEntry) -> list[list[str]]:
 def _take_head(connection: Connection) -> tuple[int, bytes]:
     """The end of the chain, locked until the transaction ends; SQLite's transaction has the whole file already."""
     if connection.dialect.name == "postgresql":
-        row = connection.exec_driver_sql("SELECT last_id, row_sha256 FROM journal_head FOR UPDATE").first()
+        row = next(iter(_TAKE_HEAD.run(connection)), None)
     else:
         row = connection.execute(select(JOURNAL_HEAD.c.last_id, JOURNAL_HEAD.c.row_sha256)).first()
     if row is None:
@@ -187,9 +201,10 @@ def _take_head(connection: Connection) -> tuple[int, bytes]:
 class _Batch:
     """Rows that continue the chain, and the chain's new end."""
 
-    __slots__ = ("bodies", "last", "last_id", "lines", "rows")
+    __slots__ = ("_first_id", "bodies", "last", "last_id", "lines", "rows")
 
     def __init__(self, last_id: int, last: bytes) -> None:
+        self._first_id = last_id + 1
         self.last_id = last_id
         self.last = last
         #: the values of a row and its hash
@@ -198,6 +213,10 @@ class _Batch:
         self.lines: list[str] = []
         #: number, key and content
         self.bodies: list[tuple[int, str, bytes]] = []
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        return tuple(range(self._first_id, self.last_id + 1))
 
     def add(self, values: list[Any], compressed: bytes | None, evidence: list[list[str]], seal: BodySeal) -> None:
         self.last_id += 1
@@ -241,32 +260,33 @@ def _value(index: int, name: str) -> str:
 
 #: the served hot path: one statement for everything, made of texts that the chain needs anyway. The columns come out
 #: of the canonical lines on the server, so that no value is converted a second time here
-_INSERT_POSTGRESQL: Final = f"""
+_APPEND: Final = Prepared(
+    "journal_append",
+    f"""
 WITH head AS (
-    UPDATE journal_head SET last_id = %s, row_sha256 = %b
+    UPDATE journal_head SET last_id = $1::bigint, row_sha256 = $2::bytea
 ), bodies AS (
     INSERT INTO journal_body (journal_id, sealed_with, content)
-    SELECT * FROM unnest(%b::bigint[], %b::text[], %b::bytea[])
+    SELECT * FROM unnest($3::bigint[], $4::text[], $5::bytea[])
 )
 INSERT INTO journal ({", ".join(STORED)}, row_sha256)
 SELECT {", ".join(_value(index, name) for index, name in enumerate(STORED))}, row_sha256
-FROM ROWS FROM (jsonb_array_elements(%s::jsonb), unnest(%b::bytea[])) AS lines (row, row_sha256)
-"""  # noqa: S608 - made of column names
+FROM ROWS FROM (jsonb_array_elements($6::jsonb), unnest($7::bytea[])) AS lines (row, row_sha256)
+""",  # noqa: S608 - made of column names
+)
+_TAKE_HEAD: Final = Prepared("journal_take_head", "SELECT last_id, row_sha256 FROM journal_head FOR UPDATE")
 
 
-def _write_postgresql(connection: Connection, batch: _Batch) -> None:
+def _appending(batch: _Batch) -> Call:
     numbers, keys, contents = zip(*batch.bodies, strict=True) if batch.bodies else ((), (), ())
-    connection.exec_driver_sql(
-        _INSERT_POSTGRESQL,
-        (
-            batch.last_id,
-            batch.last,
-            list(numbers),
-            list(keys),
-            list(contents),
-            f"[{','.join(batch.lines)}]",
-            [row_sha256 for _, row_sha256 in batch.rows],
-        ),
+    return _APPEND, (
+        str(batch.last_id),
+        batch.last,
+        f"{{{','.join(map(str, numbers))}}}",
+        text_array(keys),
+        bytea_array(contents),
+        f"[{','.join(batch.lines)}]",
+        bytea_array([row_sha256 for _, row_sha256 in batch.rows]),
     )
 
 
