@@ -107,6 +107,42 @@ def test_connections_are_spread_evenly(
     assert max(then) - min(then) <= 2
 
 
+@pytest.mark.parametrize(("held", "other", "leaves"), [(1, 0, True), (1, 1, False), (8, 8, False), (10, 8, True)])
+def test_who_holds_more_leaves_the_next_one(held: int, other: int, *, leaves: bool) -> None:
+    holdings = Holdings(2)
+    holdings.tell(0, held)
+    holdings.tell(1, other)
+    assert holdings.is_above_another(0) is leaves
+    assert not holdings.is_above_another(1)
+
+
+def test_of_many_connections_one_process_may_hold_a_few_more(
+    bound: socket.socket, opened: contextlib.ExitStack
+) -> None:
+    """Taken in turns, one at a time, a crowd would wait for as many turns of both event loops."""
+    holdings = Holdings(2)
+    holdings.tell(1, 40)
+    crowd = [opened.enter_context(socket.create_connection(bound.getsockname(), WAIT_S)) for _ in range(10)]
+
+    async def run() -> int:
+        held: set[Held] = set()
+        mine = bound.dup()
+        acceptor = Acceptor(mine, lambda: Held(held, 0), holdings=holdings, number=0, held=lambda: 38 + len(held))
+        turns = 0
+        while len(held) < 8:  # 46 are too many beside 40, 45 are not
+            turns += 1
+            await asyncio.sleep(0)
+        acceptor.close()
+        mine.close()
+        await acceptor.wait_closed()
+        for one in held:
+            one.transport.abort()
+        await asyncio.sleep(0.01)
+        return turns
+
+    assert asyncio.run(run()) < len(crowd)
+
+
 def test_a_process_that_takes_nothing_keeps_nobody_waiting(bound: socket.socket, opened: contextlib.ExitStack) -> None:
     """The other one holds none, because it is dead or has too much to do."""
 
