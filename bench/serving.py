@@ -24,6 +24,8 @@ SECONDS = 8.0
 MAX_EXPECTED_PER_S = 2_000
 CPU_GOAL = 3.0
 RATE_GOAL = 1_300
+#: the unit of the machine for which that was written, as docs/performance.md has it
+RATE_GOAL_UNIT_US = 233
 P99_GOAL_MS = 100
 
 
@@ -62,9 +64,11 @@ def main() -> None:
         eased = gateway.load(file, connections=OPEN_CONNECTIONS, seconds=SECONDS, rate=0.8 * rate, skip=skip)
         _tell("at 80 % of that", eased, unit_us)
     ratio = highest["gateway_cpu_s"] / highest["answers"] * 1e6 / unit_us
-    print(f"  RSA-2048 sign + verify, bare: {unit_us:.0f} µs")
+    print(f"  RSA-2048 sign + verify, bare: {unit_us:.0f} µs, so {2e6 / unit_us:.0f} a second on two cores at the most")
     _goal(f"CPU of the gateway ≤ {CPU_GOAL} × that", f"{ratio:.2f} ×", ratio <= CPU_GOAL)
     _goal(f"≥ {RATE_GOAL} answers a second", f"{rate:.0f}", rate >= RATE_GOAL)
+    share, goal = rate * unit_us / 1e6, RATE_GOAL * RATE_GOAL_UNIT_US / 1e6
+    _goal(f"the same as units a second (a unit of {RATE_GOAL_UNIT_US} µs)", f"{share:.2f} of {goal:.2f}", share >= goal)
     _goal(f"p99 ≤ {P99_GOAL_MS} ms at 80 %", f"{eased['p99_ms']:.0f} ms", eased["p99_ms"] <= P99_GOAL_MS)
 
 
