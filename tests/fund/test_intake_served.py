@@ -22,6 +22,7 @@ from gateway.exchange.tables import INBOX, JOURNAL
 from gateway.fund import intake, intake_service
 from gateway.fund.intake_service import ListIntakeService
 from gateway.model import Provenance
+from gateway.prepared import Call, Prepared
 from gateway.registry.imports.parts import ListPart, ListState, PartResult, apply_complete, incoming_lists, take_part
 from gateway.registry.tables import CATEGORY_RECORD, INCOMING_LIST, LIST_PART, PROVISIONAL_ENTRY, TECHNICAL_FAILURE
 from gateway.shep import sync_channel
@@ -292,15 +293,23 @@ def died(*_: object, **__: object) -> None:
     raise Died
 
 
+def fails_on_the_server(*_: object) -> Call:
+    """In place of the row of the inbox: PostgreSQL has written the journal in the same exchange by then."""
+    return Prepared("test_fails", "SELECT 1 / length($1::text)"), ("",)
+
+
 @pytest.mark.parametrize("said", [parts(PEOPLE)[0], {"failure": FAILURE}, {"application": APPLICATION}])
-@pytest.mark.parametrize("at", ["build_response", "register_many"])
+@pytest.mark.parametrize("at", ["answer", "inbox"])
 def test_what_dies_after_the_effect_leaves_nothing_and_may_come_again(
     engine: Engine, keys: Keys, monkeypatch: pytest.MonkeyPatch, at: str, said: dict[str, Any]
 ) -> None:
     target, data = server(engine, keys), signed(keys, said, "m1")
     with monkeypatch.context() as patched:
-        # the first is between the effect and its answer, the second between the journal and the inbox
-        patched.setattr(intake_service if at == "build_response" else serve, at, died)
+        if at == "answer":  # between the effect and its answer
+            patched.setattr(intake_service, "build_response", died)
+        else:  # between the journal and the inbox; each store has its own way
+            patched.setattr(serve, "register_many", died)
+            patched.setattr(serve, "registering", fails_on_the_server)
         assert fault_of(keys, handle(target, data)).code == FaultCode.INTERNAL
     assert (effects(engine), count(engine, INBOX)) == (0, 0)
     assert handle(target, data).status == 200
@@ -318,7 +327,9 @@ def test_a_process_that_dies_before_the_commit_has_stored_nothing(
 
     target, data = server(engine, keys), signed(keys, parts(PEOPLE)[0], "m1")
     with monkeypatch.context() as patched:
+        # each store has its own way
         patched.setattr(serve, "register_many", killed)
+        patched.setattr(serve, "registering", killed)
         with pytest.raises(Killed):
             handle(target, data)
     assert (effects(engine), count(engine, INBOX), count(engine, JOURNAL)) == (0, 0, 0)
