@@ -10,6 +10,7 @@ import getpass
 import tempfile
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -70,7 +71,20 @@ def database_url(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def engine(database_url: str) -> Iterator[Engine]:
     """An engine on a migrated, empty database, on each store."""
-    engine = engine_for(database_url)
+    with _migrated(database_url) as engine:
+        yield engine
+
+
+@pytest.fixture
+def postgresql(postgresql_url: str) -> Iterator[Engine]:
+    """The same for what only PostgreSQL has."""
+    with _migrated(postgresql_url) as engine:
+        yield engine
+
+
+@contextmanager
+def _migrated(url: str) -> Iterator[Engine]:
+    engine = engine_for(url)
     upgrade(engine)
     yield engine
     engine.dispose()

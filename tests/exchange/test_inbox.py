@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -12,7 +11,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine
 from sqlalchemy.exc import IntegrityError
 
-from gateway.database import engine_for, reading, upgrade, writing
+from gateway.database import reading, writing
 from gateway.exchange.inbox import (
     _FIND,
     Arrival,
@@ -88,27 +87,18 @@ def test_ids_that_differ_after_their_columns_end_are_told_apart(engine: Engine) 
     assert {len(row.message_id) for row in rows.values()} == {256}
 
 
-@pytest.fixture
-def server(postgresql_url: str) -> Iterator[Engine]:
-    """PostgreSQL: SQLite has no exchange with a server."""
-    engine = engine_for(postgresql_url)
-    upgrade(engine)
-    yield engine
-    engine.dispose()
-
-
-def test_of_new_messages_all_rows_are_written_or_none(server: Engine) -> None:
-    with writing(server) as connection:
+def test_of_new_messages_all_rows_are_written_or_none(postgresql: Engine) -> None:
+    with writing(postgresql) as connection:
         run_together(connection, (registering([arrived("b"), arrived("a")]),), commit=True)
 
     def again() -> None:
-        with writing(server) as connection:
+        with writing(postgresql) as connection:
             run_together(connection, (registering([arrived("c"), arrived("a")]),), commit=True)
 
     with pytest.raises(IntegrityError) as caught:
         again()
     assert is_taken(caught.value)
-    with reading(server) as connection:
+    with reading(postgresql) as connection:
         assert len(find_many(connection, [arrived(name).key for name in "abc"])) == 2
 
 
@@ -116,9 +106,9 @@ def test_another_clash_is_no_sign_of_a_taken_row() -> None:
     assert not is_taken(IntegrityError("statement", {}, Exception("another")))
 
 
-def test_keys_are_looked_up_in_the_index_whatever_the_size_of_the_table(server: Engine) -> None:
+def test_keys_are_looked_up_in_the_index_whatever_the_size_of_the_table(postgresql: Engine) -> None:
     """A plan is kept, and the first one is made while there is nothing yet."""
-    with reading(server) as connection:
+    with reading(postgresql) as connection:
         plan = connection.exec_driver_sql("EXPLAIN " + _FIND.text.replace("$1", "'{a,b}'")).scalars().all()
     assert any("Index Scan" in line for line in plan)
 
