@@ -105,13 +105,15 @@ def bytea_array(values: Sequence[bytes]) -> bytes:
 class _Kept:
     """One connection to the server: what was prepared on it, and how the rows of each statement are read."""
 
-    __slots__ = ("_driver", "_input", "_pgconn", "_readers")
+    __slots__ = ("_driver", "_either", "_input", "_pgconn", "_readers")
 
     def __init__(self, driver: Any) -> None:
         self._driver = driver
         self._pgconn: PGconn = driver.pgconn
-        self._input = select.poll()
+        # poll, because select takes no socket above the 1,024th, and a daemon holds that many
+        self._input, self._either = select.poll(), select.poll()
         self._input.register(self._pgconn.socket, select.POLLIN)
+        self._either.register(self._pgconn.socket, select.POLLIN | select.POLLOUT)
         #: by name of the statement
         self._readers: dict[str, abc.Transformer] = {}
 
@@ -167,7 +169,7 @@ class _Kept:
         while pgconn.is_busy():
             # libpq would wait with the interpreter held
             if pgconn.flush():
-                select.select((pgconn.socket,), (pgconn.socket,), ())
+                self._either.poll()
             else:
                 self._input.poll()
             pgconn.consume_input()

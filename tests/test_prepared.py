@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import os
+import resource
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,8 +29,8 @@ ECHO_BYTES = Prepared("test_echo_bytes", "SELECT * FROM unnest($1::bytea[])")
 
 @pytest.fixture
 def store(postgresql_url: str) -> Iterator[Engine]:
-    """One connection, which everybody gets in turn."""
-    engine = engine_for(postgresql_url).execution_options()
+    """A table of things with names, each name once and none empty."""
+    engine = engine_for(postgresql_url)
     with engine.begin() as connection:
         connection.execute(text("CREATE TABLE thing (number serial PRIMARY KEY, name text UNIQUE CHECK (name <> ''))"))
     yield engine
@@ -83,6 +85,28 @@ def postgresql_url_for_all(postgresql_cluster: object) -> Iterator[Engine]:
     engine = engine_for(f"{postgresql_cluster.url}/postgres")  # type: ignore[attr-defined]
     yield engine
     engine.dispose()
+
+
+@pytest.fixture
+def many_files() -> Iterator[None]:
+    """The numbers of files up to the 1,100th are taken."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2_048), hard))
+    with contextlib.ExitStack() as files:
+        files.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        for _ in range(1_100):
+            files.enter_context(open(os.devnull, "rb"))
+        yield
+
+
+@pytest.mark.usefixtures("many_files")
+def test_a_socket_with_a_high_number_takes_more_than_fits_into_its_buffer(postgresql_url: str) -> None:
+    store = engine_for(postgresql_url)
+    values = [b"x" * 1_000_000] * 20
+    with reading(store) as connection:
+        assert connection.connection.driver_connection.fileno() > 1_023  # type: ignore[union-attr]
+        assert len(ECHO_BYTES.run(connection, bytea_array(values))) == len(values)
+    store.dispose()
 
 
 def test_a_megabyte_goes_both_ways(store: Engine) -> None:

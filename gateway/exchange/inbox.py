@@ -205,7 +205,7 @@ def register_many(connection: Connection, arrivals: Sequence[Arrived]) -> tuple[
     # one order for all, so that two groups never wait for each other crosswise
     rows = [_values(key, values[key]) for key in sorted(values)]
     if connection.dialect.name == "postgresql":
-        # the served hot path: one parameter and one plan, however many rows
+        # one parameter and one plan, however many rows
         found: Iterable[Sequence[Any]] = _REGISTER.run(connection, as_records(rows))
     else:
         found = connection.execute(insert(INBOX).on_conflict_do_nothing().returning(INBOX.c.key), rows)
