@@ -108,6 +108,10 @@ class Served:
                 data = sign_body(body, key, form=KeyInfoForm.KEY_IDENTIFIER)
                 size = len(data)
                 stream.write(b"%d\n" % size + data)
+            # on the disk before anything is measured: the system would write it in one go meanwhile, and what
+            # PostgreSQL has to write waits for it
+            stream.flush()
+            os.fsync(stream.fileno())
         return size
 
     def load(self, file: Path, **options: float) -> dict[str, Any]:

@@ -1,9 +1,7 @@
 """Requests that are in hand together are answered together: one read, one commit (docs/decisions/0025).
 
 A request that finds nothing under way is a group of its own at once; what comes while a group is under way is the next
-group. So groups grow with the load, and a lonely request is as quick as it can be. Right after a group of several the
-next one waits while others come: those who have just been answered ask again, and of one large group everybody has more
-than of two small ones, since a group costs as much as a request more, whatever its size (docs/decisions/0064).
+group. So groups grow with the load, and a lonely request is as quick as it can be.
 """
 
 from __future__ import annotations
@@ -16,9 +14,6 @@ from typing import Final, Generic, TypeVar
 
 #: what one commit carries at most: larger groups make everybody in them wait longer and save little more
 MAX_GROUP: Final = 32
-#: how long the next group waits at most after one of several, and how long when nobody comes
-_GATHER_S: Final = 0.008
-_LULL_S: Final = 0.002
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -33,19 +28,14 @@ class Groups(Generic[Item, Result]):
         self._max_group = max_group
         self._waiting: deque[tuple[Item, Callable[[Result | Exception], None]]] = deque()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="groups")
-        #: a group is under way, or the next one gathers
+        #: a group is under way, or about to begin
         self._busy = False
-        self._gathering: asyncio.TimerHandle | None = None
 
     def put(self, item: Item, done: Callable[[Result | Exception], None]) -> None:
         """Have `work` look at one item. `done` is called in the event loop with what it made of it, or raised."""
         self._waiting.append((item, done))
         if not self._busy:
-            # with whatever else has come by now
-            self._busy = True
-            asyncio.get_running_loop().call_soon(self._begin)
-        elif self._gathering is not None and len(self._waiting) >= self._max_group:
-            self._begin()
+            self._begin_soon()
 
     async def result_of(self, item: Item) -> Result:
         """What `work` makes of one item."""
@@ -66,12 +56,13 @@ class Groups(Generic[Item, Result]):
         """End the thread, after the group that is under way."""
         self._thread.shutdown(wait=True)
 
-    def _begin(self) -> None:
-        if self._gathering is not None:
-            self._gathering.cancel()
-            self._gathering = None
-        group = [self._waiting.popleft() for _ in range(min(self._max_group, len(self._waiting)))]
+    def _begin_soon(self) -> None:
+        # after the loop has read once more: with whatever else has arrived by now
         self._busy = True
+        asyncio.get_running_loop().call_soon(self._begin)
+
+    def _begin(self) -> None:
+        group = [self._waiting.popleft() for _ in range(min(self._max_group, len(self._waiting)))]
         self._thread.submit(self._run, asyncio.get_running_loop(), group)
 
     def _run(
@@ -91,23 +82,7 @@ class Groups(Generic[Item, Result]):
     ) -> None:
         for done, result in zip(waiting, results, strict=True):
             done(result)
-        if len(waiting) > 1 and len(self._waiting) < self._max_group:
-            self._gather(len(self._waiting), until_s=asyncio.get_running_loop().time() + _GATHER_S)
-        elif self._waiting:
-            self._begin()
+        if self._waiting:
+            self._begin_soon()
         else:
             self._busy = False
-
-    def _gather(self, seen: int, *, until_s: float) -> None:
-        loop = asyncio.get_running_loop()
-        pause_s = min(_LULL_S, until_s - loop.time())
-        self._gathering = loop.call_later(max(pause_s, 0), self._gathered, seen, until_s)
-
-    def _gathered(self, seen: int, until_s: float) -> None:
-        if len(self._waiting) > seen and asyncio.get_running_loop().time() < until_s:
-            self._gather(len(self._waiting), until_s=until_s)
-            return
-        self._gathering = None
-        self._busy = False
-        if self._waiting:
-            self._begin()

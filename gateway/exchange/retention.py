@@ -16,12 +16,13 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import psycopg
-from sqlalchemy import Column, Connection, Engine, Row, delete, func, insert, or_, select
+from sqlalchemy import Column, Connection, Engine, Row, and_, delete, func, insert, or_, select
 
 from gateway.database import reading, writing
 from gateway.errors import StoreError
 from gateway.exchange.journal import EntryKind, JournalEntry, JournalWriter, MessageDirection
 from gateway.exchange.journal.chain import BODIES_REMOVED, CUT, Removal, cut_note, moment
+from gateway.exchange.journal.stored_bodies import REACH, detach
 from gateway.exchange.journal.walking import ends_of
 from gateway.exchange.outbox import CLOSED
 from gateway.exchange.tables import (
@@ -133,10 +134,17 @@ def _prune_bodies(
             said = True
         if not dry_run:
             with writing(engine) as connection:
-                connection.execute(delete(JOURNAL_BODY).where(JOURNAL_BODY.c.journal_id.in_([row.id for row in gone])))
+                _take_bodies(connection, journal, [row.id for row in gone])
         bodies += len(gone)
         body_bytes += sum(row.body_bytes for row in gone)
     return bodies, body_bytes, needed
+
+
+def _take_bodies(connection: Connection, journal: JournalWriter, gone: Sequence[int]) -> None:
+    body = JOURNAL_BODY.c
+    reach = body.journal_id.between(gone[0], gone[-1] + REACH)
+    detach(connection, journal.seal, and_(reach, body.base_id.in_(gone), body.journal_id.not_in(gone)))
+    connection.execute(delete(JOURNAL_BODY).where(body.journal_id.in_(gone)))
 
 
 def _rows_with_body(engine: Engine, after: int) -> Sequence[Row[Any]]:
@@ -231,7 +239,13 @@ def _cut_off(engine: Engine, journal: JournalWriter, last: Row[Any], at: dt.date
         for sha256 in evidence:
             still_used = select(JOURNAL_EVIDENCE.c.sha256).where(JOURNAL_EVIDENCE.c.sha256 == sha256).exists()
             connection.execute(delete(EVIDENCE).where(EVIDENCE.c.sha256 == sha256, ~still_used))
-        connection.execute(delete(JOURNAL_BODY).where(JOURNAL_BODY.c.journal_id <= last.id))
+        body = JOURNAL_BODY.c
+        detach(
+            connection,
+            journal.seal,
+            and_(body.journal_id.between(last.id + 1, last.id + REACH), body.base_id <= last.id),
+        )
+        connection.execute(delete(JOURNAL_BODY).where(body.journal_id <= last.id))
         connection.execute(delete(JOURNAL).where(JOURNAL.c.id <= last.id))
         connection.execute(delete(JOURNAL_CUT))
         connection.execute(insert(JOURNAL_CUT), {"last_id": last.id, "row_sha256": last.row_sha256, "note_id": note_id})

@@ -96,6 +96,8 @@ JOURNAL_BODY = Table(
     Column("sealed_with", String(16), nullable=False),
     #: CRC-32 and zlib; sealed: nonce and AES-256-GCM of that
     Column("content", LargeBinary(), nullable=False),
+    #: the body of the same transaction by which this one is compressed; NULL: it stands alone
+    Column("base_id", _ROW_ID, nullable=True),
 )
 
 #: where the chain ends: one row, whose lock gives the next number

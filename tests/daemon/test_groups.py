@@ -91,27 +91,6 @@ def test_what_is_in_hand_is_bounded_in_number_and_bytes() -> None:
     assert (admission.requests, admission.bytes, admission.turned_away) == (2, 4, 2)
 
 
-def test_after_a_group_of_several_the_next_one_gathers_until_it_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.daemon.groups._GATHER_S", 3_600)
-    monkeypatch.setattr("gateway.daemon.groups._LULL_S", 3_600)
-
-    async def run() -> None:
-        work = Work()
-        groups: Groups[int, int] = Groups(work, max_group=3)
-        tasks = [asyncio.create_task(groups.result_of(0))]
-        await asyncio.to_thread(work.begun.wait, 60)
-        tasks += [asyncio.create_task(groups.result_of(number)) for number in (1, 2)]
-        await asyncio.sleep(0)
-        work.go.set()
-        await asyncio.gather(*tasks)
-        tasks = [asyncio.create_task(groups.result_of(number)) for number in range(3, 6)]
-        await asyncio.gather(*tasks)
-        groups.close()
-        assert work.groups == [[0], [1, 2], [3, 4, 5]]
-
-    asyncio.run(run())
-
-
 def test_what_comes_at_once_is_one_group() -> None:
     async def run() -> None:
         work = Work()
@@ -162,52 +141,5 @@ def test_a_group_that_waits_for_the_database_does_not_hold_the_event_loop() -> N
         work.go.set()
         assert await task == 2
         groups.close()
-
-    asyncio.run(run())
-
-
-def test_who_comes_while_a_group_gathers_prolongs_it_and_a_lull_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.daemon.groups._GATHER_S", 3_600)
-    monkeypatch.setattr("gateway.daemon.groups._LULL_S", 0.5)
-
-    async def run() -> None:
-        work = Work()
-        work.go.set()
-        groups: Groups[int, int] = Groups(work, max_group=8)
-        await asyncio.gather(*(groups.result_of(number) for number in range(3)))
-        tasks = [asyncio.create_task(groups.result_of(3))]
-        await asyncio.sleep(0)
-        seen = groups._gathering
-        assert seen is not None
-        while groups._gathering is seen:  # somebody came: the end of the lull is put off
-            await asyncio.sleep(0.001)
-        assert groups._gathering is not None
-        tasks.append(asyncio.create_task(groups.result_of(4)))
-        await asyncio.gather(*tasks)
-        groups.close()
-        assert work.groups[-1] == [3, 4]
-
-    asyncio.run(run())
-
-
-def test_what_gathered_begins_when_the_moment_is_over_and_a_lonely_request_waits_for_nobody(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("gateway.daemon.groups._GATHER_S", 0.001)
-
-    async def run() -> None:
-        work = Work()
-        groups: Groups[int, int] = Groups(work, max_group=3)
-        tasks = [asyncio.create_task(groups.result_of(0))]
-        await asyncio.to_thread(work.begun.wait, 60)
-        tasks += [asyncio.create_task(groups.result_of(number)) for number in (1, 2)]
-        await asyncio.sleep(0)
-        work.go.set()
-        await asyncio.gather(*tasks)
-        assert await groups.result_of(3) == 6
-        monkeypatch.setattr("gateway.daemon.groups._GATHER_S", 3_600)
-        assert [await groups.result_of(number) for number in (4, 5)] == [8, 10]
-        groups.close()
-        assert work.groups == [[0], [1, 2], [3], [4], [5]]
 
     asyncio.run(run())

@@ -1,4 +1,8 @@
-"""Bodies at rest: compressed, and sealed with AES-256-GCM where the operator configured a key."""
+"""Bodies at rest: compressed, and sealed with AES-256-GCM where the operator configured a key.
+
+A body may be compressed by a like one of its transaction, its base: messages of one sender for one service have all but
+a few hundred bytes in common, the certificate among them (docs/decisions/0074).
+"""
 
 from __future__ import annotations
 
@@ -19,8 +23,28 @@ from gateway.errors import StoreError
 KEY_BYTES: Final = 32
 _NONCE_BYTES: Final = 12
 _CHECK_BYTES: Final = 4
+#: of zlib's header, RFC 1950 section 2.2: a dictionary is needed, here the base
+_FDICT: Final = 0x20
+#: what deflate can look back to: a longer body neither has a base nor is one
+WINDOW_BYTES: Final = 32_768
 #: of ISA-L, which writes zlib streams too: as small as zlib's level 1 for a third of its processor time
 _LEVEL: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBody:
+    """A body as it lies in the store."""
+
+    #: row of the journal
+    id: int
+    #: id of the key; "" is not sealed
+    sealed_with: str
+    #: CRC-32 and zlib; sealed: nonce and AES-256-GCM of that
+    content: bytes = field(repr=False)
+    #: row of the body by which this one is compressed; None: it stands alone
+    base_id: int | None = None
+    #: None: there is none, or it is gone
+    base: StoredBody | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,32 +69,48 @@ class BodySeal:
         nonce = os.urandom(_NONCE_BYTES)
         return nonce + self.keys[self.active].encrypt(nonce, compressed, _associated(journal_id))
 
-    def open(self, journal_id: int, sealed_with: str, content: bytes, body_sha256: str) -> bytes:
-        """The exact bytes.
+    def open(self, stored: StoredBody, body_sha256: str) -> bytes:
+        """The exact bytes, whose digest the row has.
 
         Raises StoreError: `journal_key_missing` when the key is not configured, `journal_damaged` when these are not
         the bytes that were stored.
         """
-        if sealed_with:
-            key = self.keys.get(sealed_with)
+        body = self._opened(stored)
+        # several streams unpack to the same bytes, so there is a CRC-32 too: it finds a changed byte that does not show
+        if hashlib.sha256(body).hexdigest() != body_sha256:
+            raise damaged(stored.id)
+        return body
+
+    def _opened(self, stored: StoredBody) -> bytes:
+        dictionary = b""
+        if stored.base_id is not None:
+            if stored.base is None or stored.base.base_id is not None:
+                raise damaged(stored.id)
+            dictionary = self._opened(stored.base)
+        content = stored.content
+        if stored.sealed_with:
+            key = self.keys.get(stored.sealed_with)
             if key is None:
                 raise StoreError(
-                    f"the body of journal entry {journal_id} is sealed with the key {sealed_with}, which is not "
+                    f"the body of journal entry {stored.id} is sealed with the key {stored.sealed_with}, which is not "
                     "configured: add its file to journal.old_key_files",
                     code="journal_key_missing",
                 )
             try:
-                content = key.decrypt(content[:_NONCE_BYTES], content[_NONCE_BYTES:], _associated(journal_id))
+                content = key.decrypt(content[:_NONCE_BYTES], content[_NONCE_BYTES:], _associated(stored.id))
             except (InvalidTag, ValueError):
-                raise damaged(journal_id) from None
+                raise damaged(stored.id) from None
         check, packed = content[:_CHECK_BYTES], content[_CHECK_BYTES:]
+        has_base = len(packed) > 1 and bool(packed[1] & _FDICT)
+        if check != _check_of(packed) or has_base != (stored.base_id is not None):
+            raise damaged(stored.id)
+        unpacking = zlib.decompressobj(zdict=dictionary) if has_base else zlib.decompressobj()
         try:
-            body = zlib.decompress(packed)
+            body = unpacking.decompress(packed) + unpacking.flush()
         except zlib.error:
-            raise damaged(journal_id) from None
-        # several streams unpack to the same bytes: the check finds a changed byte that unpacking does not show
-        if check != _check_of(packed) or hashlib.sha256(body).hexdigest() != body_sha256:
-            raise damaged(journal_id)
+            raise damaged(stored.id) from None
+        if not unpacking.eof:
+            raise damaged(stored.id)
         return body
 
 
@@ -78,12 +118,15 @@ class BodySeal:
 PLAIN: Final = BodySeal()
 
 
-def compress(body: bytes) -> bytes:
-    """What `BodySeal.close` takes: CRC-32 of a zlib stream, and the stream.
+def compress(body: bytes, base: bytes | None = None) -> bytes:
+    """What `BodySeal.close` takes: CRC-32 of a zlib stream, and the stream. `base`: at most WINDOW_BYTES.
 
     Apart from `close`, because it needs no number: done before the chain is locked.
     """
-    return checked(isal_zlib.compress(body, _LEVEL))
+    if base is None:
+        return checked(isal_zlib.compress(body, _LEVEL))
+    packing = isal_zlib.compressobj(_LEVEL, zdict=base)
+    return checked(packing.compress(body) + packing.flush())
 
 
 def checked(packed: bytes) -> bytes:

@@ -67,11 +67,11 @@ def stored_message(engine: Engine, entry_id: int, seal: BodySeal = PLAIN) -> Sto
             raise OperatorError(
                 f"the journal has no message {entry_id}; see `gateway journal list`", code="no_such_entry"
             )
-        if message.content is None or message.sealed_with is None:
+        if message.body is None:
             raise OperatorError(
                 f"the bytes of entry {entry_id} are not kept (any more): nothing proves it but its row", code="not_kept"
             )
-        body = seal.open(entry_id, message.sealed_with, message.content, message.row["body_sha256"])
+        body = seal.open(message.body, message.row["body_sha256"])
         verdict_id = connection.execute(select(JOURNAL.c.id).where(JOURNAL.c.about_id == entry_id)).scalar()
         links = [message]
         if verdict_id is not None:

@@ -78,9 +78,8 @@ def _hash_before(connection: Connection, ends: Ends, first_id: int) -> bytes:
 
 def _row(one: Link, seal: BodySeal | None) -> dict[str, Any]:
     body = None
-    if seal is not None and one.content is not None and one.sealed_with is not None:
-        exact = seal.open(one.row["id"], one.sealed_with, one.content, one.row["body_sha256"])
-        body = base64.b64encode(exact).decode()
+    if seal is not None and one.body is not None:
+        body = base64.b64encode(seal.open(one.body, one.row["body_sha256"])).decode()
     return {"row": one.values, "sha256": one.row_sha256.hex(), "body": body}
 
 

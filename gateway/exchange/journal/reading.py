@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from sqlalchemy import Engine, RowMapping, Select, func, select
+from sqlalchemy import ColumnElement, Engine, FromClause, RowMapping, Select, func, select
 
 from gateway.database import reading
 from gateway.exchange.journal.bodies import PLAIN, BodySeal
 from gateway.exchange.journal.entries import EntryKind, JournalRecord, MessageDirection, Revocation, Signer
-from gateway.exchange.tables import EVIDENCE, JOURNAL, JOURNAL_BODY, JOURNAL_EVIDENCE
+from gateway.exchange.journal.stored_bodies import BODY_COLUMNS, and_body, stored_body
+from gateway.exchange.tables import EVIDENCE, JOURNAL, JOURNAL_EVIDENCE
 from gateway.trust.verdict import DecidingEvidence
 
 DEFAULT_LIMIT: Final = 100
@@ -63,18 +64,13 @@ class Journal:
         None when there is no such row. Raises StoreError: `journal_damaged` when the bytes are not the ones whose
         digest was stored, `journal_key_missing` when they are sealed with a key that is not configured.
         """
-        query = (
-            _MESSAGES.add_columns(JOURNAL_BODY.c.sealed_with, JOURNAL_BODY.c.content)
-            .outerjoin(JOURNAL_BODY, JOURNAL_BODY.c.journal_id == JOURNAL.c.id)
-            .where(JOURNAL.c.id == entry_id)
-        )
+        query = _messages(and_body(_ROWS), *BODY_COLUMNS).where(JOURNAL.c.id == entry_id)
         with reading(self._engine) as connection:
             row = connection.execute(query).mappings().first()
         if row is None:
             return None
-        if row["content"] is None:
-            return _record(row, None)
-        return _record(row, self._seal.open(row["id"], row["sealed_with"], row["content"], row["body_sha256"]))
+        stored = stored_body(row)
+        return _record(row, None if stored is None else self._seal.open(stored, row["body_sha256"]))
 
     def evidence_of(self, entry_id: int) -> tuple[DecidingEvidence, ...]:
         """The OCSP answers that decided about the signer of one message, with their exact bytes."""
@@ -106,12 +102,16 @@ _LATER: Final = (
     "note",
 )
 
-#: messages, each with its later verdict where there is one
-_MESSAGES: Final[Select[Any]] = (
-    select(JOURNAL, *(_VERDICT.c[name].label(f"later_{name}") for name in _LATER))
-    .select_from(JOURNAL.outerjoin(_VERDICT, _VERDICT.c.about_id == JOURNAL.c.id))
-    .where(JOURNAL.c.kind != EntryKind.VERDICT)
-)
+#: each row with its later verdict where there is one
+_ROWS: Final = JOURNAL.outerjoin(_VERDICT, _VERDICT.c.about_id == JOURNAL.c.id)
+
+
+def _messages(rows: FromClause, *columns: ColumnElement[Any]) -> Select[Any]:
+    later = (_VERDICT.c[name].label(f"later_{name}") for name in _LATER)
+    return select(JOURNAL, *later, *columns).select_from(rows).where(JOURNAL.c.kind != EntryKind.VERDICT)
+
+
+_MESSAGES: Final = _messages(_ROWS)
 
 
 def _record(row: RowMapping, body: bytes | None) -> JournalRecord:

@@ -155,7 +155,7 @@ class _Verification:
 
     def _check_note(self, one: Link, ends: Ends) -> None:
         row, number = one.row, one.row["id"]
-        if one.content is not None:
+        if one.body is not None:
             raise _Broken(number, "body", f"row {number} has bytes and is a note")
         if number == ends.cut_note_id and (row["verdict"], row["note"]) != (CUT, cut_note(ends.before_id, ends.before)):
             raise _Broken(number, "cut", f"row {number} does not say that the rows up to {ends.before_id} were cut off")
@@ -191,14 +191,14 @@ class _Verification:
 
     def _check_body(self, one: Link) -> None:
         row, number, report = one.row, one.row["id"], self._report
-        if one.content is None or one.sealed_with is None:
+        if one.body is None:
             if row["body_sha256"]:
                 if not any(note > number and removal.covers(one.values) for note, removal in self._removals):
                     raise _Broken(number, "body", f"the bytes of row {number} are missing and no note says why")
                 report.bodies_removed += 1
             return
         try:
-            body = self._seal.open(number, one.sealed_with, one.content, row["body_sha256"])
+            body = self._seal.open(one.body, row["body_sha256"])
         except StoreError as error:
             if error.code != "journal_damaged":
                 raise

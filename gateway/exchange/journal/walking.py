@@ -11,8 +11,10 @@ from sqlalchemy import Connection, Engine, select
 
 from gateway.database import reading
 from gateway.errors import StoreError
+from gateway.exchange.journal.bodies import StoredBody
 from gateway.exchange.journal.chain import GENESIS, values_of
-from gateway.exchange.tables import JOURNAL, JOURNAL_BODY, JOURNAL_CUT, JOURNAL_EVIDENCE, JOURNAL_HEAD
+from gateway.exchange.journal.stored_bodies import BODY_COLUMNS, and_body, stored_body
+from gateway.exchange.tables import JOURNAL, JOURNAL_CUT, JOURNAL_EVIDENCE, JOURNAL_HEAD
 
 _BATCH: Final = 200
 
@@ -40,8 +42,7 @@ class Link:
     #: as stored; whether it is right is the verifier's question
     row_sha256: bytes
     #: None: it is not kept (any more)
-    sealed_with: str | None
-    content: bytes | None
+    body: StoredBody | None
 
 
 @contextmanager
@@ -71,12 +72,7 @@ def ends_of(connection: Connection) -> Ends:
 
 def walk(connection: Connection, *, first_id: int = 0, last_id: int | None = None) -> Iterator[Link]:
     """The stored rows in the order of their numbers, each with its evidence and its stored body."""
-    query = (
-        select(JOURNAL, JOURNAL_BODY.c.sealed_with, JOURNAL_BODY.c.content)
-        .outerjoin(JOURNAL_BODY, JOURNAL_BODY.c.journal_id == JOURNAL.c.id)
-        .order_by(JOURNAL.c.id)
-        .limit(_BATCH)
-    )
+    query = select(JOURNAL, *BODY_COLUMNS).select_from(and_body(JOURNAL)).order_by(JOURNAL.c.id).limit(_BATCH)
     if last_id is not None:
         query = query.where(JOURNAL.c.id <= last_id)
     after = first_id - 1
@@ -88,4 +84,4 @@ def walk(connection: Connection, *, first_id: int = 0, last_id: int | None = Non
             evidence.setdefault(piece["journal_id"], []).append(piece)
         for row in rows:
             values = values_of(row, evidence.get(row["id"], ()))
-            yield Link(row, values, row["row_sha256"], row["sealed_with"], row["content"])
+            yield Link(row, values, row["row_sha256"], stored_body(row))

@@ -7,16 +7,17 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from operator import gt, itemgetter
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from sqlalchemy import Connection, String, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.database import UtcDateTime
 from gateway.errors import StoreError
-from gateway.exchange.journal.bodies import PLAIN, BodySeal, compress
+from gateway.exchange.journal.bodies import PLAIN, WINDOW_BYTES, BodySeal, compress
 from gateway.exchange.journal.chain import STORED, canonical, link, moment
 from gateway.exchange.journal.entries import NOBODY, NOT_LOOKED_AT, EntryKind, JournalEntry, Revocation, Signer
+from gateway.exchange.journal.stored_bodies import REACH
 from gateway.exchange.tables import EVIDENCE, JOURNAL, JOURNAL_BODY, JOURNAL_EVIDENCE, JOURNAL_HEAD
 from gateway.prepared import Call, Prepared, bytea_array, run_together, text_array
 from gateway.trust.verdict import DecidingEvidence
@@ -57,11 +58,11 @@ class JournalWriter:
 
     def _continued(self, connection: Connection, entries: Sequence[JournalEntry]) -> _Batch:
         # what costs time and needs no number is done before everybody else has to wait
-        prepared = [_prepared(entry) for entry in entries]
+        prepared = list(zip(map(_values, entries), _packed(entries), map(_evidence, entries), strict=True))
         last_id, last = _take_head(connection)
         batch = _Batch(last_id, last)
-        for values, compressed, evidence in prepared:
-            batch.add(values, compressed, evidence, self.seal)
+        for values, packed, evidence in prepared:
+            batch.add(values, packed, evidence, self.seal)
         _keep_evidence(connection, entries, last_id + 1)
         return batch
 
@@ -140,8 +141,8 @@ def _cut(text: str, width: int) -> str:
     return text if len(text) <= width else text[: width - 1] + "…"
 
 
-def _prepared(entry: JournalEntry) -> tuple[list[Any], bytes | None, list[list[str]]]:
-    """The values of the row as the chain has them, its number yet to come; the compressed body; the evidence."""
+def _values(entry: JournalEntry) -> list[Any]:
+    """The values of the row as the chain has them, its number yet to come."""
     body, signer, revocation = entry.body, entry.signer, entry.revocation
     as_of = revocation.as_of
     values: list[Any] = [
@@ -171,7 +172,32 @@ def _prepared(entry: JournalEntry) -> tuple[list[Any], bytes | None, list[list[s
     if any(map(gt, map(len, _bounded_of(values)), _WIDTHS)):
         for index, width in _BOUNDED:
             values[index] = _cut(values[index], width)
-    return values, None if body is None else compress(body), _evidence(entry)
+    return values
+
+
+#: a compressed body, and the place among the entries of the one by which it was
+_Packed: TypeAlias = tuple[bytes, int | None]
+
+
+def _packed(entries: Sequence[JournalEntry]) -> list[_Packed | None]:
+    """The bodies, each compressed by the first of its kind where there is one (docs/decisions/0074)."""
+    bases: dict[tuple[str, ...], tuple[int, bytes]] = {}
+    packed: list[_Packed | None] = []
+    for place, entry in enumerate(entries):
+        body = entry.body
+        if body is None:
+            packed.append(None)
+            continue
+        # retention goes by system and service too, so that mostly a base goes together with what rests on it
+        alike = (entry.direction, entry.system, entry.service_id, entry.signer.serial)
+        base_place, base = bases.get(alike, (0, b""))
+        if base and place - base_place < REACH and len(body) <= WINDOW_BYTES:
+            packed.append((compress(body, base), base_place))
+            continue
+        packed.append((compress(body), None))
+        if 0 < len(body) <= WINDOW_BYTES:
+            bases[alike] = place, body
+    return packed
 
 
 def _evidence(entry: JournalEntry) -> list[list[str]]:
@@ -211,22 +237,24 @@ class _Batch:
         self.rows: list[tuple[list[Any], bytes]] = []
         #: its canonical text
         self.lines: list[str] = []
-        #: number, key and content
-        self.bodies: list[tuple[int, str, bytes]] = []
+        #: number, key, content, and the number of the base
+        self.bodies: list[tuple[int, str, bytes, int | None]] = []
 
     @property
     def ids(self) -> tuple[int, ...]:
         return tuple(range(self._first_id, self.last_id + 1))
 
-    def add(self, values: list[Any], compressed: bytes | None, evidence: list[list[str]], seal: BodySeal) -> None:
+    def add(self, values: list[Any], packed: _Packed | None, evidence: list[list[str]], seal: BodySeal) -> None:
         self.last_id += 1
         values[0] = self.last_id
         line = canonical([*values, evidence])
         self.last = link(self.last, line)
         self.rows.append((values, self.last))
         self.lines.append(line)
-        if compressed is not None:
-            self.bodies.append((self.last_id, seal.active, seal.close(self.last_id, compressed)))
+        if packed is not None:
+            compressed, base_place = packed
+            base_id = None if base_place is None else self._first_id + base_place
+            self.bodies.append((self.last_id, seal.active, seal.close(self.last_id, compressed), base_id))
 
 
 def _write(connection: Connection, batch: _Batch) -> None:
@@ -234,7 +262,10 @@ def _write(connection: Connection, batch: _Batch) -> None:
     if batch.bodies:
         connection.execute(
             insert(JOURNAL_BODY),
-            [{"journal_id": number, "sealed_with": key, "content": content} for number, key, content in batch.bodies],
+            [
+                {"journal_id": number, "sealed_with": key, "content": content, "base_id": base_id}
+                for number, key, content, base_id in batch.bodies
+            ],
         )
     connection.execute(update(JOURNAL_HEAD).values(last_id=batch.last_id, row_sha256=batch.last))
 
@@ -266,25 +297,26 @@ _APPEND: Final = Prepared(
 WITH head AS (
     UPDATE journal_head SET last_id = $1::bigint, row_sha256 = $2::bytea
 ), bodies AS (
-    INSERT INTO journal_body (journal_id, sealed_with, content)
-    SELECT * FROM unnest($3::bigint[], $4::text[], $5::bytea[])
+    INSERT INTO journal_body (journal_id, sealed_with, content, base_id)
+    SELECT * FROM unnest($3::bigint[], $4::text[], $5::bytea[], $6::bigint[])
 )
 INSERT INTO journal ({", ".join(STORED)}, row_sha256)
 SELECT {", ".join(_value(index, name) for index, name in enumerate(STORED))}, row_sha256
-FROM ROWS FROM (jsonb_array_elements($6::jsonb), unnest($7::bytea[])) AS lines (row, row_sha256)
+FROM ROWS FROM (jsonb_array_elements($7::jsonb), unnest($8::bytea[])) AS lines (row, row_sha256)
 """,  # noqa: S608 - made of column names
 )
 _TAKE_HEAD: Final = Prepared("journal_take_head", "SELECT last_id, row_sha256 FROM journal_head FOR UPDATE")
 
 
 def _appending(batch: _Batch) -> Call:
-    numbers, keys, contents = zip(*batch.bodies, strict=True) if batch.bodies else ((), (), ())
+    numbers, keys, contents, bases = zip(*batch.bodies, strict=True) if batch.bodies else ((), (), (), ())
     return _APPEND, (
         str(batch.last_id),
         batch.last,
         f"{{{','.join(map(str, numbers))}}}",
         text_array(keys),
         bytea_array(contents),
+        f"{{{','.join(['NULL' if base is None else str(base) for base in bases])}}}",
         f"[{','.join(batch.lines)}]",
         bytea_array([row_sha256 for _, row_sha256 in batch.rows]),
     )
