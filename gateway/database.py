@@ -104,7 +104,13 @@ def engine_for(url: str, *, password: str | None = None) -> Engine:
         parsed,
         hide_parameters=True,
         pool_pre_ping=True,
-        connect_args={"connect_timeout": _CONNECT_TIMEOUT_S, "options": "-c timezone=UTC"},
+        # the driver prepares nothing by itself, or it would remove everything prepared, ours too, after a ROLLBACK or a
+        # DROP (docs/decisions/0073)
+        connect_args={
+            "connect_timeout": _CONNECT_TIMEOUT_S,
+            "options": "-c timezone=UTC",
+            "prepare_threshold": None,
+        },
     )
     ask = engine.dialect.do_ping
 
@@ -113,9 +119,6 @@ def engine_for(url: str, *, password: str | None = None) -> Engine:
         return _is_quiet(dbapi_connection) or ask(dbapi_connection)
 
     engine.dialect.do_ping = is_open  # type: ignore[method-assign]
-    # the driver then removes what was prepared
-    event.listen(engine, "rollback", prepared.forget)
-    event.listen(engine, "rollback_savepoint", lambda connection, _name, _context: prepared.forget(connection))
     return engine
 
 
@@ -250,17 +253,18 @@ def _moment(value: object) -> str:
 def insert_rows(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write whole rows, all of their columns given, in one statement."""
     if connection.dialect.name == "postgresql":
-        connection.exec_driver_sql(_insert_records(table), (as_records(rows),))
+        _insert_records(table).run(connection, as_records(rows))
     else:
         connection.execute(insert(table), list(rows))
 
 
 @cache
-def _insert_records(table: Table) -> str:
+def _insert_records(table: Table) -> prepared.Prepared:
     columns = ", ".join(table.columns.keys())
-    return (
+    return prepared.Prepared(
+        f"{table.name}_insert",
         f"INSERT INTO {table.name} ({columns}) "  # noqa: S608 - made of names of our own
-        f"SELECT {columns} FROM jsonb_populate_recordset(NULL::{table.name}, %s::jsonb)"
+        f"SELECT {columns} FROM jsonb_populate_recordset(NULL::{table.name}, $1::jsonb)",
     )
 
 

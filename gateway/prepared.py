@@ -78,15 +78,6 @@ def run_together(connection: Connection, calls: Sequence[Call], *, commit: bool 
         raise
 
 
-def forget(connection: Connection) -> None:
-    """Prepare everything anew on this connection: after a rollback the driver removes what was prepared on it."""
-    if connection.invalidated:
-        return  # what was prepared on it went with it
-    kept: _Kept | None = connection.info.get(_KEPT)
-    if kept is not None:
-        kept.forget()
-
-
 def text_array(values: Iterable[str]) -> str:
     """Texts as one parameter of an array type."""
     # a quoted element is taken as it stands, but for these two
@@ -142,7 +133,7 @@ class _Kept:
         for statement, parameters in calls:
             name = statement.name.encode()
             if statement.name not in self._readers:
-                # the driver may have removed it or not: closing what is not there is no error
+                # after an error nobody knows whether it was prepared: closing what is not there is no error
                 pgconn.send_close_prepared(name)
                 pgconn.send_prepare(name, statement.text.encode())
                 sent += (None, None)

@@ -12,11 +12,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from sqlalchemy import Connection, bindparam, or_, select, update
+from sqlalchemy import ARRAY, Connection, String, any_, bindparam, literal_column, null, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from gateway.database import UtcDateTime, one_of
+from gateway.database import UtcDateTime
 from gateway.exchange.tables import CIRCUIT
+from gateway.statements import FixedStatement
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,13 +106,25 @@ def failed(circuit: Circuit, policy: CircuitPolicy, now: dt.datetime, *, trial: 
 
 def held_services(connection: Connection, now: dt.datetime) -> Mapping[str, dt.datetime]:
     """Services that nothing may be sent to now, each with until when."""
-    rows = connection.execute(_HELD, {"now": now}).mappings()
-    found = {row["service_id"]: held_until(_circuit(row), now) for row in rows}
+    found = {service_id: held_until(Circuit(*row), now) for service_id, *row in _HELD.run(connection, now=now)}
     return {service_id: until for service_id, until in found.items() if until is not None}
 
 
 _NOW: Final = bindparam("now", type_=UtcDateTime())
-_HELD: Final = select(CIRCUIT).where(or_(CIRCUIT.c.open_until > _NOW, CIRCUIT.c.next_slot_at > _NOW))
+_ROW: Final = select(
+    CIRCUIT.c.service_id, CIRCUIT.c.failures, CIRCUIT.c.openings, CIRCUIT.c.open_until, CIRCUIT.c.next_slot_at
+)
+_HELD: Final = FixedStatement(
+    "circuit_held", lambda _: _ROW.where(or_(CIRCUIT.c.open_until > _NOW, CIRCUIT.c.next_slot_at > _NOW))
+)
+_OF_SERVICES: Final = FixedStatement(
+    "circuit_of_services",
+    lambda on_postgresql: _ROW.where(
+        CIRCUIT.c.service_id == any_(bindparam("services", type_=ARRAY(String())))
+        if on_postgresql
+        else CIRCUIT.c.service_id.in_(bindparam("services", expanding=True))
+    ),
+)
 
 
 def ask_leave(connection: Connection, service_id: str, policy: CircuitPolicy, now: dt.datetime) -> Admission:
@@ -132,8 +145,7 @@ def ask_leave_for_all(
 ) -> tuple[Admission, ...]:
     """`ask_leave` for several messages, each with its service; one read where all services work and none is bounded."""
     services = sorted({service_id for service_id, _ in wanted})
-    query = select(CIRCUIT).where(one_of(connection, CIRCUIT.c.service_id, services))
-    known = {row["service_id"]: _circuit(row) for row in connection.execute(query).mappings()}
+    known = {service_id: Circuit(*row) for service_id, *row in _OF_SERVICES.run(connection, services=services)}
     admissions: dict[int, Admission] = {}
     # in one order of services, or two groups would wait for each other
     for place, (service_id, policy) in sorted(enumerate(wanted), key=lambda one: (one[1][0], one[0])):
@@ -156,14 +168,16 @@ def report(
     if outage:
         _write(connection, service_id, failed(_locked(connection, service_id), policy, now, trial=trial))
         return
-    connection.execute(_WORKS, {"this_service_id": service_id})
+    _WORKS.run(connection, this_service_id=service_id)
 
 
-#: made once: making a statement costs more than running it
-_WORKS: Final = (
-    update(CIRCUIT)
-    .where(CIRCUIT.c.service_id == bindparam("this_service_id"), CIRCUIT.c.failures > 0)
-    .values(failures=0, openings=0, open_until=None)
+_WORKS: Final = FixedStatement(
+    "circuit_works",
+    lambda _: (
+        update(CIRCUIT)
+        .where(CIRCUIT.c.service_id == bindparam("this_service_id"), CIRCUIT.c.failures > 0)
+        .values(failures=literal_column("0"), openings=literal_column("0"), open_until=null())
+    ),
 )
 
 

@@ -13,7 +13,6 @@ from enum import StrEnum
 from typing import Any, Final
 
 from sqlalchemy import (
-    ColumnElement,
     Connection,
     Integer,
     String,
@@ -33,7 +32,9 @@ from sqlalchemy.sql.dml import ReturningUpdate
 from gateway.database import UtcDateTime, as_records
 from gateway.exchange.tables import DUE
 from gateway.model import Iin
+from gateway.prepared import Prepared
 from gateway.shep.dates import ALMATY
+from gateway.statements import FixedStatement
 from gateway.systems.definition import Retry
 
 #: after the attempts of system.toml a register is asked about this person once a day
@@ -114,7 +115,7 @@ def put_all(connection: Connection, dues: Sequence[Due]) -> None:
     # in one order, or two transactions would wait for each other
     values = [_values(due) for due in sorted(dues, key=lambda one: (one.iin.value, one.system))]
     if connection.dialect.name == "postgresql":
-        connection.exec_driver_sql(_PUT_RECORDS, (as_records(values),))
+        _PUT_RECORDS.run(connection, as_records(values))
     else:
         connection.execute(_PUT, values)
 
@@ -125,10 +126,13 @@ _PUT: Final = _inserted.on_conflict_do_update(
     index_elements=[DUE.c.iin, DUE.c.system], set_={name: _inserted.excluded[name] for name in _WRITTEN}
 )
 _COLUMNS: Final = ", ".join(("iin", "system", *_WRITTEN))
-_PUT_RECORDS: Final = f"""
-INSERT INTO due ({_COLUMNS}) SELECT {_COLUMNS} FROM jsonb_populate_recordset(NULL::due, %s::jsonb)
+_PUT_RECORDS: Final = Prepared(
+    "due_put",
+    f"""
+INSERT INTO due ({_COLUMNS}) SELECT {_COLUMNS} FROM jsonb_populate_recordset(NULL::due, $1::jsonb)
 ON CONFLICT (iin, system) DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name in _WRITTEN)}
-"""  # noqa: S608 - made of names of our own
+""",  # noqa: S608 - made of names of our own
+)
 
 
 def _insert(dialect: str) -> postgresql.Insert | sqlite.Insert:
@@ -162,17 +166,17 @@ def take_due(
     Two programs on one database never get the same row; a row whose holder died comes back when its lease ends. Rows
     of the systems `without` are passed over.
     """
-    given = {"now": now, "most": limit, "until": now + lease, "holder": holder}
-    if connection.dialect.name == "postgresql":
-        rows = connection.execute(_TAKE_AT_ONCE, {**given, "without": list(without)})
-    else:
-        rows = connection.execute(_TAKE, {**given, "without": tuple(without)})
+    rows = _TAKE.run(connection, now=now, most=limit, until=now + lease, holder=holder, without=list(without))
     taken = [Due(Iin(row[0]), row[1], row[2], Reason(row[3]), row[4], holder) for row in rows]
     return tuple(sorted(taken, key=lambda due: (due.due_at, due.iin.value, due.system)))
 
 
-def _taking(passed_over: ColumnElement[bool]) -> ReturningUpdate[Any]:
-    """One statement, made once."""
+def _taking(on_postgresql: bool) -> ReturningUpdate[Any]:
+    passed_over = (
+        DUE.c.system == any_(bindparam("without", type_=ARRAY(String())))
+        if on_postgresql
+        else DUE.c.system.in_(bindparam("without", expanding=True))
+    )
     chosen = (
         select(DUE.c.iin, DUE.c.system)
         .where(
@@ -194,8 +198,7 @@ def _taking(passed_over: ColumnElement[bool]) -> ReturningUpdate[Any]:
     )
 
 
-_TAKE_AT_ONCE: Final = _taking(DUE.c.system == any_(bindparam("without", type_=ARRAY(String()))))
-_TAKE: Final = _taking(DUE.c.system.in_(bindparam("without", expanding=True)))
+_TAKE: Final = FixedStatement("due_take", _taking)
 
 
 def link(connection: Connection, due: Due, message_id: str) -> bool:
@@ -211,7 +214,7 @@ def link_all(connection: Connection, questions: Sequence[tuple[Due, str]]) -> bo
         for due, message_id in questions
     ]
     if connection.dialect.name == "postgresql":
-        linked = connection.exec_driver_sql(_LINK_RECORDS, (as_records(values),)).rowcount
+        linked = len(_LINK_RECORDS.run(connection, as_records(values)))
     else:
         linked = sum(connection.execute(_LINK, one).rowcount for one in values)
     return linked == len(values)
@@ -225,12 +228,14 @@ _FREE_TO_ASK: Final = """
     AND due.leased_until IS NOT NULL AND due.lease_holder = {this}this_holder
 """
 _LINK: Final = text(f"{_LINKED} WHERE {_FREE_TO_ASK}".format(this=":"))
-_LINK_RECORDS: Final = (
+_LINK_RECORDS: Final = Prepared(
+    "due_link",
     _LINKED.format(this="wish.")
     + """
-FROM jsonb_to_recordset(%s::jsonb) AS wish(this_iin text, this_system text, this_holder text, question text)
+FROM jsonb_to_recordset($1::jsonb) AS wish(this_iin text, this_system text, this_holder text, question text)
 WHERE """
     + _FREE_TO_ASK.format(this="wish.")
+    + " RETURNING 1",
 )
 
 

@@ -7,17 +7,19 @@ circuit, the journal last. State diagram: docs/reference/exchange.md.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Final, Literal
 
-from sqlalchemy import Connection, Integer, RowMapping, bindparam, select, text, update
+from sqlalchemy import ARRAY, Connection, Integer, String, all_, bindparam, select, text, update
 
 from gateway.database import UtcDateTime, as_records, insert_rows
 from gateway.errors import StoreError
 from gateway.exchange.tables import EXCHANGE
 from gateway.model import Iin, Outcome
+from gateway.prepared import Prepared
+from gateway.statements import FixedStatement
 
 #: of questions that nobody waits for; smaller goes first
 DEFAULT_PRIORITY: Final = 100
@@ -204,17 +206,24 @@ def find_due(
 
     Rows that somebody else has locked are passed over, and those of the services `without`.
     """
-    query = _FIND_DUE.where(EXCHANGE.c.service_id.not_in(without)) if without else _FIND_DUE
-    return tuple(_exchange(row) for row in connection.execute(query, {"now": now, "most": limit}).mappings())
+    rows = _FIND_DUE.run(connection, now=now, most=limit, without=sorted(without))
+    return tuple(_exchange(dict(zip(_COLUMNS, row, strict=True))) for row in rows)
 
 
-#: made once: making a statement costs more than running it
-_FIND_DUE: Final = (
-    select(EXCHANGE)
-    .where(EXCHANGE.c.due_at <= bindparam("now", type_=UtcDateTime()))
-    .order_by(EXCHANGE.c.priority, EXCHANGE.c.due_at, EXCHANGE.c.message_id)
-    .limit(bindparam("most", type_=Integer()))
-    .with_for_update(skip_locked=True)
+_FIND_DUE: Final = FixedStatement(
+    "exchange_find_due",
+    lambda on_postgresql: (
+        select(EXCHANGE)
+        .where(
+            EXCHANGE.c.due_at <= bindparam("now", type_=UtcDateTime()),
+            EXCHANGE.c.service_id != all_(bindparam("without", type_=ARRAY(String())))
+            if on_postgresql
+            else EXCHANGE.c.service_id.not_in(bindparam("without", expanding=True)),
+        )
+        .order_by(EXCHANGE.c.priority, EXCHANGE.c.due_at, EXCHANGE.c.message_id)
+        .limit(bindparam("most", type_=Integer()))
+        .with_for_update(skip_locked=True)
+    ),
 )
 
 
@@ -354,7 +363,7 @@ def settle_all(connection: Connection, closings: Sequence[Closing]) -> None:
     """`settle` for several rows. Raises StoreError (`exchange_settled`) when one of them does not obey."""
     values = [_closing(one) for one in closings]
     if connection.dialect.name == "postgresql":
-        changed = connection.exec_driver_sql(_CLOSE_RECORDS, (as_records(values),)).rowcount
+        changed = len(_CLOSE_RECORDS.run(connection, as_records(values)))
     else:
         changed = sum(connection.execute(_CLOSE, one).rowcount for one in values)
     if changed != len(closings):
@@ -433,15 +442,17 @@ UPDATE exchange SET state = {this}new_state, outcome = {this}new_outcome, code =
 _CLOSE: Final = text(f"{_CLOSED} WHERE {_OBEYS}".format(this=":")).bindparams(
     bindparam("new_answered_at", type_=UtcDateTime())
 )
-_CLOSE_RECORDS: Final = (
+_CLOSE_RECORDS: Final = Prepared(
+    "exchange_close",
     _CLOSED.format(this="closing.")
     + """
-FROM jsonb_to_recordset(%s::jsonb) AS closing(
+FROM jsonb_to_recordset($1::jsonb) AS closing(
     this_message_id text, new_state text, new_outcome text, new_code text, new_answered_at timestamptz,
     new_reply_journal_id bigint, new_reason text, this_holder text, this_attempt integer
 )
 WHERE """
     + _OBEYS.format(this="closing.")
+    + " RETURNING 1",
 )
 
 
@@ -520,7 +531,7 @@ def find(
     return tuple(_exchange(row) for row in connection.execute(query).mappings())
 
 
-def _exchange(row: RowMapping) -> Exchange:
+def _exchange(row: Mapping[Any, Any]) -> Exchange:
     values = dict(row)
     subject = values["subject"]
     values["subject"] = None if subject is None else Iin(subject)

@@ -248,8 +248,10 @@ class Worker:
             return due.take_due(connection, now, self._batch, holder=self._holder, without=without)
 
     def _ask(self, wishes: Sequence[Due]) -> None:
-        together = [wish for wish in wishes if self._goes_in_groups(wish)]
-        left = [wish for wish in wishes if wish not in together]
+        together: list[Due] = []
+        left: list[Due] = []
+        for wish in wishes:
+            (together if self._goes_in_groups(wish) else left).append(wish)
         if together and not self._stop():
             self._ask_together(together)
             together = []

@@ -11,7 +11,6 @@ import datetime as dt
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from functools import lru_cache
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from sqlalchemy import (
@@ -19,7 +18,6 @@ from sqlalchemy import (
     Boolean,
     Column,
     ColumnElement,
-    CompoundSelect,
     Connection,
     Date,
     Integer,
@@ -48,6 +46,7 @@ from gateway.registry.tables import (
     TECHNICAL_FAILURE,
     TREATY_INTERVAL,
 )
+from gateway.statements import FixedStatement
 
 
 class Kind(IntEnum):
@@ -93,8 +92,7 @@ class Heard:
 
 def heard_about(connection: Connection, iins: Sequence[str], known_at: dt.datetime) -> Heard:
     """All that had arrived about these people by `known_at`."""
-    on_postgresql = connection.dialect.name == "postgresql"
-    rows = connection.execute(_statement(on_postgresql), {"iins": list(iins), "known_at": known_at})
+    rows = _STATEMENT.run(connection, iins=list(iins), known_at=known_at)
     country: CountryVersion = (0, 0, 0)
     people: dict[str, dict[int, list[Told]]] = {}
     for row in rows:
@@ -132,12 +130,6 @@ _TYPES: Final[Mapping[str, Any]] = {
     "flag": Boolean(),
     "attributes": FACT.c.attributes.type,
 }
-
-
-@lru_cache
-def _statement(on_postgresql: bool) -> CompoundSelect[Any]:
-    # built once: to build it and to find its text again would cost more than to run it
-    return union_all(*_branches(on_postgresql))
 
 
 def _branches(on_postgresql: bool) -> Iterator[Select[Any]]:
@@ -225,3 +217,6 @@ def _country() -> Select[Any]:
 def _column(name: str, columns: Mapping[str, ColumnElement[Any]]) -> ColumnElement[Any]:
     # a NULL has to say its type: of two branches with NULL PostgreSQL would make text
     return columns.get(name, cast(null(), _TYPES[name])).label(name)
+
+
+_STATEMENT: Final = FixedStatement("heard_about", lambda on_postgresql: union_all(*_branches(on_postgresql)))

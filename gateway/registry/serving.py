@@ -10,18 +10,16 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection, Engine, Select, select
-from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
 from gateway.errors import EditionNotInForce
 from gateway.model import Citation, Iin
-from gateway.prepared import Prepared, text_array
 from gateway.registry.cached import law_digest
 from gateway.registry.heard import CountryVersion, Heard, heard_about, is_among
 from gateway.registry.people import Country, country_at, facts_from
@@ -29,6 +27,7 @@ from gateway.registry.spans import Basis
 from gateway.registry.standing import Standing, standing
 from gateway.registry.tables import STANDING, STANDING_GROUNDS, STANDING_TOUCHED
 from gateway.regulation.law import Law
+from gateway.statements import FixedStatement
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +55,8 @@ def standings_of(connection: Connection, asked: Sequence[Asked], law: Law) -> Se
     if not asked:
         return []
     kept = _kept(connection.engine, law)
-    on_postgresql = connection.dialect.name == "postgresql"
     iins = list({one.iin.value for one in asked})
-    if on_postgresql:
-        kept_rows: Iterable[Sequence[Any]] = _cached_postgresql().run(connection, text_array(iins))
-    else:
-        kept_rows = connection.execute(_cached(on_postgresql), {"iins": iins})
-    rows = {row[0]: row for row in kept_rows}
+    rows = {row[0]: row for row in _CACHED.run(connection, iins=iins)}
     found = [_from_row(rows.get(one.iin.value), one, kept.law_name, law) for one in asked]
     missed = [one for one, answer in zip(asked, found, strict=True) if answer is None]
     computed = iter(computed_standings_of(connection, missed, law))
@@ -81,7 +75,6 @@ def computed_standings_of(connection: Connection, asked: Sequence[Asked], law: L
 # ---------------------------------------------------------------- from the cache
 
 
-@lru_cache
 def _cached(on_postgresql: bool) -> Select[Any]:
     return (
         select(
@@ -107,10 +100,7 @@ def _cached(on_postgresql: bool) -> Select[Any]:
     )
 
 
-@lru_cache
-def _cached_postgresql() -> Prepared:
-    compiled = _cached(on_postgresql=True).compile(dialect=PGDialect_psycopg())  # type: ignore[no-untyped-call]
-    return Prepared("standing_cached", str(compiled) % {"iins": "$1"})
+_CACHED: Final = FixedStatement("standing_cached", _cached)
 
 
 def _from_row(row: Any, asked: Asked, law_name: str, law: Law) -> Found | None:

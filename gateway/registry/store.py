@@ -8,23 +8,25 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, insert, select, text
+from sqlalchemy import Connection, insert, select
 
-from gateway.database import one_of
 from gateway.errors import MappingError
 from gateway.model import Answer, Fact, Iin, Provenance, RecordedFact
+from gateway.prepared import Prepared, text_array
 from gateway.registry.categories import arrival_is_news, ask_again_on
 from gateway.registry.facts import ConsumerFacts
+from gateway.registry.heard import is_among
 from gateway.registry.people import recorded_fact
 from gateway.registry.serving import Asked, computed_standings_of
 from gateway.registry.standing import Standing, standing
 from gateway.registry.tables import FACT, MAX_KEY_CHARACTERS, MAX_KIND_CHARACTERS
 from gateway.registry.touched import touch_each
 from gateway.regulation.law import Law
+from gateway.statements import FixedStatement
 
 _RecordKey = tuple[str, str, str]
 """IIN, kind, key: one record of one register."""
@@ -167,12 +169,7 @@ def next_changes_of(connection: Connection, heard: Sequence[Heard], *, law: Law)
     if not heard:
         return ()
     told: dict[str, list[RecordedFact]] = {one.iin.value: [] for one in heard}
-    query = (
-        select(FACT)
-        .where(one_of(connection, FACT.c.iin, sorted(told)), FACT.c.received_at <= max(one.at for one in heard))
-        .order_by(FACT.c.received_at, FACT.c.system, FACT.c.kind, FACT.c.key, FACT.c.version)
-    )
-    for row in connection.execute(query):
+    for row in _versions_of(connection, told):
         told[row.iin].append(recorded_fact(row))
     days = [law.local_day(one.at) for one in heard]
     standings = computed_standings_of(
@@ -195,11 +192,11 @@ def _one_at_a_time(connection: Connection, subjects: Sequence[Iin]) -> None:
     if connection.dialect.name == "postgresql":
         # in one order, or two groups would wait for each other
         numbers = sorted({subject.value for subject in subjects})
-        connection.execute(_LOCK_SUBJECTS, {"iins": numbers})
+        _LOCK_SUBJECTS.run(connection, text_array(numbers))
 
 
-_LOCK_SUBJECTS: Final = text(
-    "SELECT pg_advisory_xact_lock(hashtextextended(iin, 0)) FROM unnest(CAST(:iins AS text[])) AS iin"
+_LOCK_SUBJECTS: Final = Prepared(
+    "subjects_lock", "SELECT pg_advisory_xact_lock(hashtextextended(iin, 0)) FROM unnest($1::text[]) AS iin"
 )
 
 
@@ -238,22 +235,49 @@ def _canonical(attributes: Mapping[str, Any]) -> str:
     return json.dumps(dict(attributes), sort_keys=True, ensure_ascii=False)
 
 
+class _FactRow(NamedTuple):
+    """A row of FACT: as much of it as `recorded_fact` reads, and its version."""
+
+    iin: str
+    system: str
+    kind: str
+    key: str
+    version: int
+    present: bool
+    valid_from: dt.date | None
+    valid_to: dt.date | None
+    attributes: Mapping[str, Any]
+    message_id: str
+    signer_subject: str
+    signer_serial: str
+    received_at: dt.datetime
+
+
+def _versions_of(connection: Connection, people: Collection[str]) -> Iterable[_FactRow]:
+    """Every version of every record about these people, in the order in which they arrived."""
+    return map(_FactRow._make, _FACTS.run(connection, iins=sorted(people)))
+
+
+_FACTS: Final = FixedStatement(
+    "facts_of",
+    lambda on_postgresql: (
+        select(*(FACT.c[name] for name in _FactRow._fields))
+        .where(is_among(on_postgresql, FACT.c.iin))
+        .order_by(FACT.c.received_at, FACT.c.system, FACT.c.kind, FACT.c.key, FACT.c.version)
+    ),
+)
+
+
 class _Known:
     """Every version of every record that these answers may be compared with."""
 
     def __init__(self, connection: Connection, arrived: Sequence[Arrived]) -> None:
         people = {iin.value for one in arrived for iin in (one.subject, *(fact.subject for fact in one.answer.facts))}
-        query = (
-            select(FACT)
-            .where(
-                one_of(connection, FACT.c.iin, sorted(people)),
-                one_of(connection, FACT.c.system, sorted({one.provenance.system for one in arrived})),
-            )
-            .order_by(FACT.c.received_at, FACT.c.version)
-        )
+        systems = {one.provenance.system for one in arrived}
         self._versions: dict[tuple[str, str], list[tuple[RecordedFact, int]]] = {}
-        for row in connection.execute(query):
-            self._keep(recorded_fact(row), row.version)
+        for row in _versions_of(connection, people):
+            if row.system in systems:
+                self._keep(recorded_fact(row), row.version)
 
     def _keep(self, recorded: RecordedFact, version: int) -> None:
         place = (recorded.fact.subject.value, recorded.provenance.system)
