@@ -5,13 +5,17 @@ from __future__ import annotations
 import hashlib
 import importlib
 import sys
+import threading
 import types
 from importlib.machinery import ModuleSpec
 from pathlib import Path
-from typing import cast
+from typing import Final, cast
 
 from gateway.errors import SystemFolderError
 from gateway.systems.definition import Mapper, Simulator
+
+#: one folder is loaded at a time: its modules are taken out of the interpreter's and put in anew
+_LOADING: Final = threading.Lock()
 
 
 def load_code(folder: Path) -> tuple[Mapper, Simulator]:
@@ -21,15 +25,16 @@ def load_code(folder: Path) -> tuple[Mapper, Simulator]:
     and it makes `from .mapper import …` work in simulate.py.
     """
     package = f"gateway_system_{hashlib.sha256(str(folder).encode()).hexdigest()[:12]}_{folder.name}"
-    for name in (package, f"{package}.mapper", f"{package}.simulate"):
-        sys.modules.pop(name, None)
-    module = types.ModuleType(package)
-    module.__path__ = [str(folder)]
-    module.__spec__ = ModuleSpec(package, None, is_package=True)
-    sys.modules[package] = module
-    importlib.invalidate_caches()
-    mapper = _load_module(folder, package, "mapper", ("build_request", "read_response"))
-    simulator = _load_module(folder, package, "simulate", ("answer_request",))
+    with _LOADING:
+        for name in (package, f"{package}.mapper", f"{package}.simulate"):
+            sys.modules.pop(name, None)
+        module = types.ModuleType(package)
+        module.__path__ = [str(folder)]
+        module.__spec__ = ModuleSpec(package, None, is_package=True)
+        sys.modules[package] = module
+        importlib.invalidate_caches()
+        mapper = _load_module(folder, package, "mapper", ("build_request", "read_response"))
+        simulator = _load_module(folder, package, "simulate", ("answer_request",))
     return cast(Mapper, mapper), cast(Simulator, simulator)
 
 

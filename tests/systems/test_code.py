@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from gateway.model import Iin, Query
@@ -31,3 +32,9 @@ def test_a_changed_folder_is_loaded_anew(folder: Path) -> None:
     load_system(folder)
     replace("mapper.py", "return request", "request.tail = 'a new longer one'\n    return request")(folder)
     assert load_system(folder).mapper.build_request(QUERY).tail == "a new longer one"
+
+
+def test_threads_that_load_one_folder_at_once_do_not_take_it_from_each_other(folder: Path) -> None:
+    with ThreadPoolExecutor(8) as threads:
+        systems = list(threads.map(lambda _: load_system(folder), range(64)))
+    assert len({id(system.mapper) for system in systems}) == 64
