@@ -105,8 +105,8 @@ class _Kept:
         self._input, self._either = select.poll(), select.poll()
         self._input.register(self._pgconn.socket, select.POLLIN)
         self._either.register(self._pgconn.socket, select.POLLIN | select.POLLOUT)
-        #: by name of the statement
-        self._readers: dict[str, abc.Transformer] = {}
+        #: by name: the statement that is prepared under it, and how its rows are read
+        self._readers: dict[str, tuple[Prepared, abc.Transformer]] = {}
 
     def forget(self) -> None:
         self._readers.clear()
@@ -132,7 +132,10 @@ class _Kept:
             sent.append(None)
         for statement, parameters in calls:
             name = statement.name.encode()
-            if statement.name not in self._readers:
+            known = self._readers.get(statement.name)
+            if known is not None and known[0] is not statement and known[0] != statement:
+                raise ValueError(f"two statements have the name {statement.name}")
+            if known is None:
                 # after an error nobody knows whether it was prepared: closing what is not there is no error
                 pgconn.send_close_prepared(name)
                 pgconn.send_prepare(name, statement.text.encode())
@@ -167,11 +170,13 @@ class _Kept:
         return pgconn.get_result()
 
     def _rows(self, statement: Prepared, result: PGresult) -> list[Row]:
-        reader = self._readers.get(statement.name)
-        if reader is None:
-            reader = self._readers[statement.name] = adapt.Transformer(self._driver)
+        known = self._readers.get(statement.name)
+        if known is None:
+            reader = adapt.Transformer(self._driver)
+            self._readers[statement.name] = statement, reader
             reader.set_pgresult(result)
         else:
             # the types of its columns are known
+            _, reader = known
             reader.set_pgresult(result, set_loaders=False)
         return reader.load_rows(0, result.ntuples, tuple)

@@ -289,6 +289,17 @@ def test_what_was_prepared_outlives_a_rollback_a_savepoint_and_a_dropped_table(s
     assert names(store) == ["a", "d"]
 
 
+def test_two_statements_never_share_a_name(store: Engine) -> None:
+    """The server would run the first one's text for the second."""
+    with writing(store) as connection:
+        PUT.run(connection, "a")
+    with pytest.raises(ValueError, match="the name test_put"), writing(store) as connection:
+        Prepared("test_put", "INSERT INTO thing (name) VALUES ('b' || $1)").run(connection, "a")
+    with writing(store) as connection:
+        PUT.run(connection, "c")
+    assert names(store) == ["a", "c"]
+
+
 def test_a_statement_that_was_removed_unseen_fails_once(store: Engine) -> None:
     with writing(store) as connection:
         PUT.run(connection, "a")
