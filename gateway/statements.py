@@ -1,8 +1,7 @@
 """Statements of a fixed text that run for every group of messages, on either store.
 
 On PostgreSQL the text is made once and libpq sends it (gateway.prepared); on SQLite it goes by SQLAlchemy, which finds
-it made. Values come back as the column types say, except that only types with the same values on both are meant here:
-texts, numbers, dates, moments in UTC, JSON.
+it made. Meant for columns whose values the driver reads as SQLAlchemy does: texts, numbers, dates, moments, JSON.
 """
 
 from __future__ import annotations
@@ -12,7 +11,18 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from typing import Any, TypeAlias
 
-from sqlalchemy import CompoundSelect, Connection, Select, Update
+from sqlalchemy import (
+    ARRAY,
+    Column,
+    ColumnElement,
+    CompoundSelect,
+    Connection,
+    Select,
+    String,
+    Update,
+    any_,
+    bindparam,
+)
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.sql.dml import ReturningUpdate
 
@@ -52,6 +62,13 @@ class FixedStatement:
         numbered = {name: f"${number}" for number, name in enumerate(compiled.params, 1)}
         constants = {name: None if one is None else _parameter(one) for name, one in compiled.params.items()}
         return Prepared(self._name, str(compiled) % numbered), constants
+
+
+def is_among(on_postgresql: bool, column: Column[str], parameter: str) -> ColumnElement[bool]:
+    """That the column holds one of the texts of a parameter: the statement is the same however many they are."""
+    if on_postgresql:
+        return column == any_(bindparam(parameter, type_=ARRAY(String())))
+    return column.in_(bindparam(parameter, expanding=True))
 
 
 def _parameter(value: Value) -> Parameter:

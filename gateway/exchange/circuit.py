@@ -12,12 +12,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from sqlalchemy import ARRAY, Connection, String, any_, bindparam, literal_column, null, or_, select, update
+from sqlalchemy import Connection, bindparam, literal_column, null, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.database import UtcDateTime
 from gateway.exchange.tables import CIRCUIT
-from gateway.statements import FixedStatement
+from gateway.statements import FixedStatement, is_among
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,11 +119,7 @@ _HELD: Final = FixedStatement(
 )
 _OF_SERVICES: Final = FixedStatement(
     "circuit_of_services",
-    lambda on_postgresql: _ROW.where(
-        CIRCUIT.c.service_id == any_(bindparam("services", type_=ARRAY(String())))
-        if on_postgresql
-        else CIRCUIT.c.service_id.in_(bindparam("services", expanding=True))
-    ),
+    lambda on_postgresql: _ROW.where(is_among(on_postgresql, CIRCUIT.c.service_id, "services")),
 )
 
 

@@ -15,9 +15,7 @@ from typing import Any, Final
 from sqlalchemy import (
     Connection,
     Integer,
-    String,
     and_,
-    any_,
     bindparam,
     not_,
     or_,
@@ -26,7 +24,6 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from gateway.database import UtcDateTime, as_records
@@ -34,7 +31,7 @@ from gateway.exchange.tables import DUE
 from gateway.model import Iin
 from gateway.prepared import Prepared
 from gateway.shep.dates import ALMATY
-from gateway.statements import FixedStatement
+from gateway.statements import FixedStatement, is_among
 from gateway.systems.definition import Retry
 
 #: after the attempts of system.toml a register is asked about this person once a day
@@ -172,18 +169,13 @@ def take_due(
 
 
 def _taking(on_postgresql: bool) -> ReturningUpdate[Any]:
-    passed_over = (
-        DUE.c.system == any_(bindparam("without", type_=ARRAY(String())))
-        if on_postgresql
-        else DUE.c.system.in_(bindparam("without", expanding=True))
-    )
     chosen = (
         select(DUE.c.iin, DUE.c.system)
         .where(
             DUE.c.due_at <= bindparam("now", type_=UtcDateTime()),
             DUE.c.message_id.is_(None),
             or_(DUE.c.leased_until.is_(None), DUE.c.leased_until <= bindparam("now", type_=UtcDateTime())),
-            not_(passed_over),
+            not_(is_among(on_postgresql, DUE.c.system, "without")),
         )
         .order_by(DUE.c.due_at, DUE.c.iin, DUE.c.system)
         .limit(bindparam("most", type_=Integer()))

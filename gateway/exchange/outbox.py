@@ -12,14 +12,14 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Final, Literal
 
-from sqlalchemy import ARRAY, Connection, Integer, String, all_, bindparam, select, text, update
+from sqlalchemy import Connection, Integer, bindparam, not_, select, text, update
 
 from gateway.database import UtcDateTime, as_records, insert_rows
 from gateway.errors import StoreError
 from gateway.exchange.tables import EXCHANGE
 from gateway.model import Iin, Outcome
 from gateway.prepared import Prepared
-from gateway.statements import FixedStatement
+from gateway.statements import FixedStatement, is_among
 
 #: of questions that nobody waits for; smaller goes first
 DEFAULT_PRIORITY: Final = 100
@@ -216,9 +216,7 @@ _FIND_DUE: Final = FixedStatement(
         select(EXCHANGE)
         .where(
             EXCHANGE.c.due_at <= bindparam("now", type_=UtcDateTime()),
-            EXCHANGE.c.service_id != all_(bindparam("without", type_=ARRAY(String())))
-            if on_postgresql
-            else EXCHANGE.c.service_id.not_in(bindparam("without", expanding=True)),
+            not_(is_among(on_postgresql, EXCHANGE.c.service_id, "without")),
         )
         .order_by(EXCHANGE.c.priority, EXCHANGE.c.due_at, EXCHANGE.c.message_id)
         .limit(bindparam("most", type_=Integer()))

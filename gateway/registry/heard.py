@@ -14,9 +14,7 @@ from enum import IntEnum
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from sqlalchemy import (
-    ARRAY,
     Boolean,
-    Column,
     ColumnElement,
     Connection,
     Date,
@@ -24,7 +22,6 @@ from sqlalchemy import (
     Select,
     String,
     Table,
-    any_,
     bindparam,
     cast,
     func,
@@ -46,7 +43,7 @@ from gateway.registry.tables import (
     TECHNICAL_FAILURE,
     TREATY_INTERVAL,
 )
-from gateway.statements import FixedStatement
+from gateway.statements import FixedStatement, is_among
 
 
 class Kind(IntEnum):
@@ -111,13 +108,6 @@ def heard_about(connection: Connection, iins: Sequence[str], known_at: dt.dateti
     return Heard(country, people)
 
 
-def is_among(on_postgresql: bool, column: Column[str]) -> ColumnElement[bool]:
-    """That the column holds one of the parameter `iins`: the statement is the same for every batch."""
-    if on_postgresql:
-        return column == any_(bindparam("iins", type_=ARRAY(String)))
-    return column.in_(bindparam("iins", expanding=True))
-
-
 # ---------------------------------------------------------------- the statement
 
 _TYPES: Final[Mapping[str, Any]] = {
@@ -144,7 +134,10 @@ def _branches(on_postgresql: bool) -> Iterator[Select[Any]]:
             table.c.received_at,
             (IMPORT.c.evidence if evidence is None else evidence).label("evidence"),
             *(_column(name, columns) for name in _TYPES),
-        ).where(is_among(on_postgresql, table.c.iin), table.c.received_at <= bindparam("known_at", type_=UtcDateTime()))
+        ).where(
+            is_among(on_postgresql, table.c.iin, "iins"),
+            table.c.received_at <= bindparam("known_at", type_=UtcDateTime()),
+        )
         return query if evidence is not None else query.join_from(table, IMPORT, IMPORT.c.id == table.c.import_id)
 
     yield about(

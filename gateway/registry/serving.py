@@ -21,13 +21,13 @@ from sqlalchemy import Connection, Engine, Select, select
 from gateway.errors import EditionNotInForce
 from gateway.model import Citation, Iin
 from gateway.registry.cached import law_digest
-from gateway.registry.heard import CountryVersion, Heard, heard_about, is_among
+from gateway.registry.heard import CountryVersion, Heard, heard_about
 from gateway.registry.people import Country, country_at, facts_from
 from gateway.registry.spans import Basis
 from gateway.registry.standing import Standing, standing
 from gateway.registry.tables import STANDING, STANDING_GROUNDS, STANDING_TOUCHED
 from gateway.regulation.law import Law
-from gateway.statements import FixedStatement
+from gateway.statements import FixedStatement, is_among
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ def _cached(on_postgresql: bool) -> Select[Any]:
         )
         .join_from(STANDING, STANDING_GROUNDS, STANDING_GROUNDS.c.id == STANDING.c.grounds)
         .outerjoin(STANDING_TOUCHED, STANDING_TOUCHED.c.iin == STANDING.c.iin)
-        .where(is_among(on_postgresql, STANDING.c.iin))
+        .where(is_among(on_postgresql, STANDING.c.iin, "iins"))
     )
 
 

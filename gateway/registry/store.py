@@ -19,14 +19,13 @@ from gateway.model import Answer, Fact, Iin, Provenance, RecordedFact
 from gateway.prepared import Prepared, text_array
 from gateway.registry.categories import arrival_is_news, ask_again_on
 from gateway.registry.facts import ConsumerFacts
-from gateway.registry.heard import is_among
 from gateway.registry.people import recorded_fact
 from gateway.registry.serving import Asked, computed_standings_of
 from gateway.registry.standing import Standing, standing
 from gateway.registry.tables import FACT, MAX_KEY_CHARACTERS, MAX_KIND_CHARACTERS
 from gateway.registry.touched import touch_each
 from gateway.regulation.law import Law
-from gateway.statements import FixedStatement
+from gateway.statements import FixedStatement, is_among
 
 _RecordKey = tuple[str, str, str]
 """IIN, kind, key: one record of one register."""
@@ -262,7 +261,7 @@ _FACTS: Final = FixedStatement(
     "facts_of",
     lambda on_postgresql: (
         select(*(FACT.c[name] for name in _FactRow._fields))
-        .where(is_among(on_postgresql, FACT.c.iin))
+        .where(is_among(on_postgresql, FACT.c.iin, "iins"))
         .order_by(FACT.c.received_at, FACT.c.system, FACT.c.kind, FACT.c.key, FACT.c.version)
     ),
 )

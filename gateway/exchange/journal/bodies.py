@@ -76,7 +76,6 @@ class BodySeal:
         the bytes that were stored.
         """
         body = self._opened(stored)
-        # several streams unpack to the same bytes, so there is a CRC-32 too: it finds a changed byte that does not show
         if hashlib.sha256(body).hexdigest() != body_sha256:
             raise damaged(stored.id)
         return body
@@ -102,6 +101,7 @@ class BodySeal:
                 raise damaged(stored.id) from None
         check, packed = content[:_CHECK_BYTES], content[_CHECK_BYTES:]
         has_base = len(packed) > 1 and bool(packed[1] & _FDICT)
+        # several streams unpack to the same bytes: the check finds a changed byte that unpacking does not show
         if check != _check_of(packed) or has_base != (stored.base_id is not None):
             raise damaged(stored.id)
         unpacking = zlib.decompressobj(zdict=dictionary) if has_base else zlib.decompressobj()
